@@ -1,0 +1,1 @@
+//! Types the fields of a flight.

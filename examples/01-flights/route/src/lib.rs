@@ -1,0 +1,1 @@
+//! Routes late and on-time flights.

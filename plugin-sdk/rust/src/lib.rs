@@ -1,0 +1,1 @@
+//! Write Millstream plugins in Rust.

@@ -1,0 +1,1 @@
+//! Routes JSON records by the value of a field.

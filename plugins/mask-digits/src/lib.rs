@@ -1,0 +1,1 @@
+//! Replaces digits in values.

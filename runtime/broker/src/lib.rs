@@ -1,0 +1,1 @@
+//! Kafka semantics: connections, APIs, partitions, coordinators.

@@ -1,0 +1,1 @@
+//! Cluster metadata: records, the metadata log, the immutable image.

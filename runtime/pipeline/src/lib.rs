@@ -1,0 +1,1 @@
+//! Manifest, plan, stage tasks, the commit protocol.

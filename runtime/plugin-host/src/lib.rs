@@ -1,0 +1,1 @@
+//! The wasmtime embedding: compile, instantiate, limits, host capabilities.

@@ -1,0 +1,1 @@
+//! Kafka protocol messages, one declarative codec per API.

@@ -1,0 +1,1 @@
+//! The bench: every figure, with Kafka beside it.

@@ -1,0 +1,1 @@
+//! The oracle: compares what a pipeline committed with what it should have.
