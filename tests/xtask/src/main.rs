@@ -1,1 +1,23 @@
-fn main() {}
+//! The developer's commands, run as `cargo xtask …`.
+//! Must not know: the product's crates; it drives cargo and the built programs.
+//! Read `cli.rs` first; each command has a file of its own.
+
+mod arrows;
+mod check;
+mod cli;
+mod foreign;
+mod load;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `cargo xtask check`: everything that can be said of the code without running it.
+
+use anyhow::Result;
+
+use crate::arrows;
+use crate::shell;
+
+pub fn run() -> Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    arrows::check()?;
+    let clippy = [
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+    ];
+    shell::run(shell::cargo().args(clippy).args(["--", "-D", "warnings"]))?;
+    let doc = ["doc", "--release", "--workspace", "--no-deps", "--quiet"];
+    shell::run(shell::cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
+}

@@ -1,0 +1,45 @@
+//! The command line of `cargo xtask`.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{check, foreign, load, test};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "The commands of Millstream's developers"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, lints, crate arrows, docs
+    Check,
+    /// The whole test suite; installs the foreign clients that it drives
+    Test(test::TestArguments),
+    /// The figures of the README, measured on this machine
+    Bench(load::ToolArguments),
+    /// Kills a running pipeline again and again and compares what it committed
+    Storm(load::ToolArguments),
+    /// Installs the foreign clients (kcat, confluent-kafka, Apache Kafka) and prints where they are
+    Foreign,
+}
+
+pub fn run() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Check => check::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => load::bench(&arguments),
+        Command::Storm(arguments) => load::storm(&arguments),
+        Command::Foreign => {
+            for (name, value) in foreign::install()?.environment() {
+                println!("{name}={value}");
+            }
+            Ok(())
+        }
+    }
+}
