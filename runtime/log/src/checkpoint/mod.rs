@@ -1,0 +1,1 @@
+//! The small text files of a data directory, in Kafka's formats.

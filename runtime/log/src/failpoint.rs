@@ -1,0 +1,249 @@
+//! Named fail points: places where a test can kill the process, return an error or pause.
+//!
+//! They are armed by the environment, `MILLSTREAM_FAILPOINTS="name=kill@3,other=error,third=pause:50"`
+//! (`@N`: at the Nth time the place is reached, counted from 1; 1 when not given), or by [`arm`] in a test.
+//! While none is armed, a fail point costs one relaxed load.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// The environment variable that arms fail points in a process.
+pub const ENVIRONMENT: &str = "MILLSTREAM_FAILPOINTS";
+
+/// Every fail point there is, with what has happened when it is reached.
+const NAMES: &[(&str, &str)] = &[
+    (
+        "journal.before_write",
+        "a group was taken, nothing of it is in the file",
+    ),
+    (
+        "journal.before_sync",
+        "a group is written and not yet flushed",
+    ),
+    ("journal.after_sync", "a group is durable, nobody was told"),
+    (
+        "journal.before_cut",
+        "a checkpoint is durable, covered journal files still exist",
+    ),
+    (
+        "checkpoint.before_rename",
+        "a checkpoint's .tmp is durable, the old one is still in force",
+    ),
+    (
+        "log.after_segment_write",
+        "a batch is in its segment file and not in the journal",
+    ),
+    (
+        "log.before_roll",
+        "a segment is full, the next one does not exist",
+    ),
+    ("store.before_checkpoint", "a node checkpoint begins"),
+    (
+        "store.after_log_sync",
+        "a checkpoint has synced the logs, no recovery point is moved",
+    ),
+    (
+        "store.before_clean_marker",
+        "a clean shutdown has synced all, the marker is not written",
+    ),
+    (
+        "transaction.before_prepare",
+        "all data of a transaction is appended, no decision",
+    ),
+    (
+        "transaction.after_prepare",
+        "the decision is appended, no marker is",
+    ),
+    (
+        "transaction.after_markers",
+        "some or all markers are appended, no completion",
+    ),
+    (
+        "group.after_offsets",
+        "offsets of a transaction are appended, the transaction is open",
+    ),
+];
+
+/// What an armed fail point does when its turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailAction {
+    /// SIGKILL to this process, as `kill -9` would.
+    Kill,
+    /// [`check`] returns an error of kind `Other`; [`hit`] does nothing.
+    Error,
+    /// Sleeps that long.
+    Pause(Duration),
+}
+
+#[derive(Debug)]
+struct Armed {
+    name: String,
+    action: FailAction,
+    /// Reached this many times more before it acts.
+    hits_before: u64,
+}
+
+const UNREAD: u8 = 0;
+const DISARMED: u8 = 1;
+const ARMED: u8 = 2;
+
+static STATE: AtomicU8 = AtomicU8::new(UNREAD);
+static ARMED_POINTS: Mutex<Vec<Armed>> = Mutex::new(Vec::new());
+
+/// The place `name` is reached where no error can be returned.
+#[inline]
+pub fn hit(name: &'static str) {
+    if STATE.load(Ordering::Relaxed) != DISARMED {
+        let _ = reached(name);
+    }
+}
+
+/// The place `name` is reached where an error can be returned.
+#[inline]
+pub fn check(name: &'static str) -> io::Result<()> {
+    if STATE.load(Ordering::Relaxed) == DISARMED {
+        return Ok(());
+    }
+    reached(name)
+}
+
+/// The names of all fail points, with what has happened when each is reached.
+pub fn list() -> &'static [(&'static str, &'static str)] {
+    NAMES
+}
+
+/// Arms a fail point: it acts at the `nth` time it is reached from now on (1 = the next), once.
+///
+/// # Panics
+/// When there is no fail point of that name: a test that arms one that never fires would always pass.
+pub fn arm(name: &str, action: FailAction, nth: u64) {
+    assert!(is_known(name), "there is no fail point {name:?}");
+    read_environment();
+    let hits_before = nth.saturating_sub(1);
+    let name = name.to_owned();
+    ARMED_POINTS.lock().push(Armed {
+        name,
+        action,
+        hits_before,
+    });
+    STATE.store(ARMED, Ordering::Relaxed);
+}
+
+/// Disarms all fail points of this process.
+pub fn disarm_all() {
+    ARMED_POINTS.lock().clear();
+    STATE.store(DISARMED, Ordering::Relaxed);
+}
+
+#[cold]
+fn reached(name: &'static str) -> io::Result<()> {
+    debug_assert!(is_known(name), "fail point {name:?} is missing in the list");
+    read_environment();
+    let Some(action) = take_action(name) else {
+        return Ok(());
+    };
+    match action {
+        FailAction::Kill => {
+            let me = rustix::process::getpid();
+            let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+            // The signal is delivered before the call returns to this thread; if not, stop all the same.
+            std::process::abort()
+        }
+        FailAction::Error => Err(io::Error::other(format!("fail point {name}"))),
+        FailAction::Pause(time) => {
+            std::thread::sleep(time);
+            Ok(())
+        }
+    }
+}
+
+fn take_action(name: &str) -> Option<FailAction> {
+    let mut points = ARMED_POINTS.lock();
+    let index = points.iter().position(|point| point.name == name)?;
+    if points[index].hits_before > 0 {
+        points[index].hits_before -= 1;
+        return None;
+    }
+    let action = points.remove(index).action;
+    if points.is_empty() {
+        STATE.store(DISARMED, Ordering::Relaxed);
+    }
+    Some(action)
+}
+
+/// Arms what the environment asks for, once per process.
+fn read_environment() {
+    let mut points = ARMED_POINTS.lock();
+    if STATE.load(Ordering::Relaxed) != UNREAD {
+        return;
+    }
+    let text = std::env::var(ENVIRONMENT).unwrap_or_default();
+    for item in text.split(',').filter(|item| !item.trim().is_empty()) {
+        match parse(item.trim()) {
+            Some(point) => points.push(point),
+            None => tracing::error!(
+                item,
+                "{ENVIRONMENT} has an item that names no fail point or action"
+            ),
+        }
+    }
+    let state = if points.is_empty() { DISARMED } else { ARMED };
+    STATE.store(state, Ordering::Relaxed);
+}
+
+fn parse(item: &str) -> Option<Armed> {
+    let (name, what) = item.split_once('=')?;
+    let (action, nth) = match what.split_once('@') {
+        Some((action, nth)) => (action, nth.parse::<u64>().ok().filter(|n| *n > 0)?),
+        None => (what, 1),
+    };
+    let action = match action.split_once(':') {
+        None if action == "kill" => FailAction::Kill,
+        None if action == "error" => FailAction::Error,
+        Some(("pause", ms)) => FailAction::Pause(Duration::from_millis(ms.parse().ok()?)),
+        _ => return None,
+    };
+    is_known(name).then(|| Armed {
+        name: name.to_owned(),
+        action,
+        hits_before: nth - 1,
+    })
+}
+
+fn is_known(name: &str) -> bool {
+    NAMES.iter().any(|(known, _)| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_names_a_point_an_action_and_a_turn() {
+        let armed = parse("journal.before_sync=kill@3").unwrap();
+        assert_eq!((armed.action, armed.hits_before), (FailAction::Kill, 2));
+        let armed = parse("journal.before_sync=pause:50").unwrap();
+        let pause = FailAction::Pause(Duration::from_millis(50));
+        assert_eq!((armed.action, armed.hits_before), (pause, 0));
+        for wrong in [
+            "nowhere=kill",
+            "journal.before_sync",
+            "journal.before_sync=stop",
+            "journal.before_sync=kill@0",
+        ] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_armed_point_acts_once_at_its_turn() {
+        // The only test of this binary that arms this name, so it can run beside the others.
+        arm("store.before_clean_marker", FailAction::Error, 2);
+        assert!(check("store.before_clean_marker").is_ok());
+        assert!(check("store.before_clean_marker").is_err());
+        assert!(check("store.before_clean_marker").is_ok());
+    }
+}

@@ -1,0 +1,473 @@
+//! Reading a journal back: which entries count, where it ends, and telling an end that was torn by
+//! a crash from damage.
+//!
+//! The journal is read in order as long as every group is sound and chains to the one before. At
+//! the first that is not, either the journal ends (the last flush did not complete; nothing of it
+//! was acknowledged), or something says that more was flushed: a later file that begins beyond, or
+//! a sound later group whose "flushed" lies beyond. Then records that were acknowledged are
+//! missing, and the start is refused.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::files::{Files, Sealed, parse_file_name};
+use super::flusher::{self, Beginning};
+use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
+use super::{Journal, JournalError, JournalOptions, Lsn};
+use crate::fs::{File, FileSystem, OpenMode};
+
+/// Bytes that are read at once.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// One file that is there.
+struct JournalFile {
+    path: PathBuf,
+    sequence: u64,
+    len: u64,
+    /// `None`: never used, or its first write did not complete, or damaged.
+    header: Option<FileHeader>,
+    /// The last entry read from it.
+    last_lsn: Option<Lsn>,
+}
+
+/// The entries of a journal that was found at start, in order.
+pub struct Redo {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    files: Vec<JournalFile>,
+    /// The file that is read, and its reader.
+    current: usize,
+    reader: Option<Reader>,
+    position: u64,
+    /// Checksum that the next group must chain to.
+    chain: u32,
+    /// The next entry of the journal.
+    expected: Lsn,
+    /// The group that is being handed out, and how far.
+    group: Vec<u8>,
+    group_at: usize,
+    next_lsn: Lsn,
+    /// Where the last group of the current file stands: it may be in the page cache only.
+    last_group: Option<(u64, u64)>,
+    ended: bool,
+}
+
+impl Redo {
+    pub(super) fn open(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Redo, JournalError> {
+        fs.create_dir_all(dir)
+            .map_err(JournalError::io("creating", dir))?;
+        if let Some(parent) = dir.parent() {
+            fs.sync_dir(parent)
+                .map_err(JournalError::io("syncing", parent))?;
+        }
+        let files = list_files(&*fs, dir)?;
+        check_no_file_is_missing(&files)?;
+        let first = files.iter().find_map(|file| file.header);
+        let (expected, chain) = first.map_or((Lsn(1), 0), |header| {
+            (header.first_lsn, header.previous_crc)
+        });
+        let mut redo = Redo {
+            fs,
+            dir: dir.to_owned(),
+            files,
+            current: 0,
+            reader: None,
+            position: 0,
+            chain,
+            expected,
+            group: Vec::new(),
+            group_at: 0,
+            next_lsn: expected,
+            last_group: None,
+            ended: first.is_none(),
+        };
+        if redo.ended {
+            redo.check_unused()?;
+        } else {
+            redo.enter(0)?;
+        }
+        Ok(redo)
+    }
+
+    /// The next entry and its number; `None` at the end of the journal.
+    ///
+    /// # Errors
+    /// `Damaged` when what was acknowledged is missing, `Io`.
+    pub fn next_entry(&mut self) -> Result<Option<(Lsn, EntryRef<'_>)>, JournalError> {
+        while self.group_at == self.group.len() {
+            if self.ended || !self.next_group()? {
+                return Ok(None);
+            }
+        }
+        let damaged = |reason| JournalError::Damaged {
+            path: self.files[self.current].path.clone(),
+            position: self.last_group.map_or(0, |(position, _)| position),
+            reason,
+        };
+        let (entry, len) = EntryRef::decode(&self.group[self.group_at..]).map_err(damaged)?;
+        self.group_at += len;
+        let lsn = self.next_lsn;
+        self.next_lsn = lsn.next();
+        Ok(Some((lsn, entry)))
+    }
+
+    /// The last entry that was read so far; `Lsn::ZERO` when the journal holds none.
+    pub fn last_lsn(&self) -> Lsn {
+        Lsn(self.next_lsn.0 - 1)
+    }
+
+    /// Reads what is left, makes what was read durable, and starts the journal with a new
+    /// generation behind it. The old files stay until [`Journal::cut_before`] covers them.
+    ///
+    /// # Errors
+    /// As [`Redo::next_entry`].
+    pub fn start(mut self, options: JournalOptions) -> Result<Journal, JournalError> {
+        while self.next_entry()?.is_some() {}
+        self.make_last_group_durable()?;
+        self.delete_unused()?;
+        let sealed: VecDeque<Sealed> = self.files.iter().map(JournalFile::to_sealed).collect();
+        if sealed.is_empty() {
+            self.expected = self.expected.max(options.first_lsn);
+        }
+        let last_lsn = Lsn(self.expected.0 - 1);
+        let beginning = Beginning {
+            fs: self.fs.clone(),
+            dir: self.dir.clone(),
+            generation: Uuid::new_v4().as_u64_pair().0,
+            next_sequence: self.files.last().map_or(1, |file| file.sequence + 1),
+            last_lsn,
+            chain: self.chain,
+        };
+        let files = Files::new(self.fs, self.dir.clone(), sealed);
+        let (shared, flusher) = flusher::start(beginning, files, options)
+            .map_err(JournalError::io("starting the thread of", &self.dir))?;
+        Ok(Journal { shared, flusher })
+    }
+
+    /// Begins to read the file.
+    fn enter(&mut self, index: usize) -> Result<(), JournalError> {
+        let file = &self.files[index];
+        let Some(header) = file.header else {
+            return Err(self.damaged_at(
+                index,
+                0,
+                "the file's header is not sound, but later files are in use",
+            ));
+        };
+        if header.first_lsn != self.expected || header.previous_crc != self.chain {
+            let reason = format!(
+                "the file begins with entry {} and does not follow the one before, which ends before {}",
+                header.first_lsn, self.expected
+            );
+            return Err(self.damaged_at(index, 0, &reason));
+        }
+        self.reader = Some(Reader::open(&*self.fs, &file.path, file.len)?);
+        self.current = index;
+        self.position = FILE_HEADER_LEN as u64;
+        self.last_group = None;
+        self.chain = header.crc();
+        Ok(())
+    }
+
+    /// Reads the next group into `group`; `false` at the end of the journal.
+    fn next_group(&mut self) -> Result<bool, JournalError> {
+        loop {
+            let next_header = self
+                .files
+                .get(self.current + 1)
+                .and_then(|file| file.header);
+            // A later generation knows where the one before it ended.
+            if next_header.is_some_and(|next| next.first_lsn == self.expected) {
+                self.enter(self.current + 1)?;
+                continue;
+            }
+            if self.read_group()? {
+                return Ok(true);
+            }
+            if let Some(next) = next_header {
+                let reason = format!(
+                    "a sound group with entry {} should stand here: the next file begins with entry {}",
+                    self.expected, next.first_lsn
+                );
+                return Err(self.damaged_at(self.current, self.position, &reason));
+            }
+            self.check_torn_end()?;
+            self.ended = true;
+            return Ok(false);
+        }
+    }
+
+    /// Reads the group at the position; `false` when there is none that is sound and the next.
+    fn read_group(&mut self) -> Result<bool, JournalError> {
+        let position = self.position;
+        let file = &self.files[self.current];
+        let Some(reader) = self.reader.as_mut() else {
+            return Ok(false);
+        };
+        let Some((header, crc)) = reader.sound_group(position)? else {
+            return Ok(false);
+        };
+        let generation = file.header.map(|header| header.generation);
+        let follows = Some(header.generation) == generation
+            && header.first_lsn == self.expected
+            && header.previous_crc == self.chain;
+        if !follows {
+            return Ok(false);
+        }
+        let end = header.len_unpadded() as usize;
+        let body = reader
+            .bytes(position, end)?
+            .map_or(&[][..], |group| &group[GROUP_HEADER_LEN..]);
+        self.group.clear();
+        self.group.extend_from_slice(body);
+        check_entries(body, header.entries).map_err(|reason| JournalError::Damaged {
+            path: file.path.clone(),
+            position,
+            reason,
+        })?;
+        self.group_at = 0;
+        self.next_lsn = self.expected;
+        self.expected = header.last_lsn().next();
+        self.chain = crc;
+        self.last_group = Some((position, header.len_unpadded()));
+        self.position += header.len_padded();
+        self.files[self.current].last_lsn = Some(header.last_lsn());
+        Ok(true)
+    }
+
+    /// The journal ends at the position, unless a later group proves that more was flushed.
+    fn check_torn_end(&mut self) -> Result<(), JournalError> {
+        let generation = self.files[self.current]
+            .header
+            .map(|header| header.generation);
+        for index in self.current..self.files.len() {
+            let file = &self.files[index];
+            let mut reader = Reader::open(&*self.fs, &file.path, file.len)?;
+            let from = if index == self.current {
+                self.position
+            } else {
+                FILE_HEADER_LEN as u64
+            };
+            let mut at = from;
+            while let Some((found, header)) = reader.find_sound_group(at)? {
+                if Some(header.generation) == generation && header.flushed_lsn >= self.expected {
+                    let reason = format!(
+                        "entry {} is missing here, and the group at position {found} of {} says that all up to {} was flushed",
+                        self.expected,
+                        file.path.display(),
+                        header.flushed_lsn
+                    );
+                    return Err(self.damaged_at(self.current, self.position, &reason));
+                }
+                at = found + header.len_padded();
+            }
+        }
+        Ok(())
+    }
+
+    /// No file has a sound header: either none was used, or the very first write was torn.
+    fn check_unused(&self) -> Result<(), JournalError> {
+        for (index, file) in self.files.iter().enumerate() {
+            let mut reader = Reader::open(&*self.fs, &file.path, file.len)?;
+            // The first group is written together with the header, so it may be there alone.
+            let second = (FILE_HEADER_LEN + SECTOR) as u64;
+            if let Some((found, _)) = reader.find_sound_group(second)? {
+                let reason =
+                    format!("the file's header is not sound, but the group at position {found} is");
+                return Err(self.damaged_at(index, 0, &reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a crash of the process alone, the end of the journal may be read from the page cache
+    /// and not be on disk. It is written again (a sync that failed before the crash would leave
+    /// the pages marked clean) and synced before anything is built on it.
+    fn make_last_group_durable(&mut self) -> Result<(), JournalError> {
+        let Some((position, len)) = self.last_group else {
+            return Ok(());
+        };
+        let path = &self.files[self.current].path;
+        let file = self
+            .fs
+            .open(path, OpenMode::ReadWrite)
+            .map_err(JournalError::io("opening", path))?;
+        let rewrite = |from: u64, len: u64| {
+            let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
+            file.read_exact_at(&mut bytes, from)?;
+            file.write_at(&bytes, from)
+        };
+        // The first group of a file was written together with its header.
+        let rewritten = rewrite(0, FILE_HEADER_LEN as u64).and_then(|()| rewrite(position, len));
+        rewritten
+            .and_then(|()| file.sync_data())
+            .map_err(JournalError::io("syncing", path))
+    }
+
+    /// Deletes the files that hold no entry, so that the next file follows the last that does.
+    fn delete_unused(&mut self) -> Result<(), JournalError> {
+        while let Some(file) = self.files.pop_if(|file| file.last_lsn.is_none()) {
+            self.fs
+                .remove_file(&file.path)
+                .map_err(JournalError::io("deleting", &file.path))?;
+            self.fs
+                .sync_dir(&self.dir)
+                .map_err(JournalError::io("syncing", &self.dir))?;
+        }
+        Ok(())
+    }
+
+    fn damaged_at(&self, index: usize, position: u64, reason: &str) -> JournalError {
+        JournalError::Damaged {
+            path: self.files[index].path.clone(),
+            position,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl JournalFile {
+    fn to_sealed(&self) -> Sealed {
+        let last_lsn = self.last_lsn.unwrap_or(Lsn::ZERO);
+        Sealed {
+            path: self.path.clone(),
+            last_lsn,
+            bytes: self.len,
+        }
+    }
+}
+
+fn list_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<JournalFile>, JournalError> {
+    let entries = fs.read_dir(dir).map_err(JournalError::io("listing", dir))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let Some(sequence) = parse_file_name(&entry.name) else {
+            continue;
+        };
+        let path = dir.join(&entry.name);
+        let file = fs
+            .open(&path, OpenMode::Read)
+            .map_err(JournalError::io("opening", &path))?;
+        let mut sector = [0; FILE_HEADER_LEN];
+        let whole = entry.len >= FILE_HEADER_LEN as u64;
+        if whole {
+            file.read_exact_at(&mut sector, 0)
+                .map_err(JournalError::io("reading", &path))?;
+        }
+        let header = FileHeader::decode(&sector).filter(|header| header.sequence == sequence);
+        files.push(JournalFile {
+            path,
+            sequence,
+            len: entry.len,
+            header,
+            last_lsn: None,
+        });
+    }
+    files.sort_by_key(|file| file.sequence);
+    Ok(files)
+}
+
+/// Files are deleted from the oldest only, so a gap means that one is lost.
+fn check_no_file_is_missing(files: &[JournalFile]) -> Result<(), JournalError> {
+    for pair in files.windows(2) {
+        if pair[1].sequence != pair[0].sequence + 1 {
+            return Err(JournalError::Damaged {
+                path: pair[1].path.clone(),
+                position: 0,
+                reason: format!(
+                    "the file before it is missing; the last there is {}",
+                    pair[0].path.display()
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The body of a sound group must be exactly its entries; otherwise its numbers would lie.
+fn check_entries(mut body: &[u8], entries: u32) -> Result<(), String> {
+    for _ in 0..entries {
+        let (_, len) = EntryRef::decode(body)?;
+        body = &body[len..];
+    }
+    match body.len() {
+        0 => Ok(()),
+        left => Err(format!("{left} bytes follow the last entry of a group")),
+    }
+}
+
+/// A file that is read through a window.
+struct Reader {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    len: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl Reader {
+    fn open(fs: &dyn FileSystem, path: &Path, len: u64) -> Result<Reader, JournalError> {
+        let file = fs
+            .open(path, OpenMode::Read)
+            .map_err(JournalError::io("opening", path))?;
+        Ok(Reader {
+            file,
+            path: path.to_owned(),
+            len,
+            window: Vec::new(),
+            window_at: 0,
+        })
+    }
+
+    /// `count` bytes at a position; `None` when the file is shorter.
+    fn bytes(&mut self, at: u64, count: usize) -> Result<Option<&[u8]>, JournalError> {
+        if at
+            .checked_add(count as u64)
+            .is_none_or(|end| end > self.len)
+        {
+            return Ok(None);
+        }
+        let window_end = self.window_at + self.window.len() as u64;
+        if at < self.window_at || at + count as u64 > window_end {
+            let size = (WINDOW_BYTES.max(count) as u64).min(self.len - at);
+            // Bounded by the file's own length.
+            self.window.resize(size as usize, 0);
+            self.window_at = at;
+            if let Err(error) = self.file.read_exact_at(&mut self.window, at) {
+                self.window.clear();
+                return Err(JournalError::io("reading", &self.path)(error));
+            }
+        }
+        let start = (at - self.window_at) as usize;
+        Ok(Some(&self.window[start..start + count]))
+    }
+
+    /// The head and checksum of the group at a position, if it is sound in itself.
+    fn sound_group(&mut self, at: u64) -> Result<Option<(GroupHeader, u32)>, JournalError> {
+        let Some(head) = self.bytes(at, GROUP_HEADER_LEN)? else {
+            return Ok(None);
+        };
+        let Some(header) = GroupHeader::decode(head) else {
+            return Ok(None);
+        };
+        let Some(group) = self.bytes(at, header.len_unpadded() as usize)? else {
+            return Ok(None);
+        };
+        Ok(GroupHeader::check(group).map(|crc| (header, crc)))
+    }
+
+    /// The first sound group at or after a position, wherever a sector begins.
+    fn find_sound_group(&mut self, from: u64) -> Result<Option<(u64, GroupHeader)>, JournalError> {
+        let mut at = from.next_multiple_of(SECTOR as u64);
+        while at + GROUP_HEADER_LEN as u64 <= self.len {
+            if let Some((header, _)) = self.sound_group(at)? {
+                return Ok(Some((at, header)));
+            }
+            at += SECTOR as u64;
+        }
+        Ok(None)
+    }
+}
