@@ -1,3 +1,9 @@
+//! Round trips here; real Kafka's bytes, malformed bytes and codecs in the files beside.
+
+mod codecs;
+mod golden;
+mod malformed;
+
 use proptest::prelude::*;
 
 use crate::*;

@@ -18,6 +18,11 @@ const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 /// No block yields more.
 const BLOCK_LEN_MAX: usize = 128 * 1024;
 
+/// How much more than the compressed bytes is tried first; text and JSON yield less.
+const USUAL_EXPANSION: usize = 32;
+/// The library's name for an output buffer that does not suffice.
+const TOO_SMALL: &str = "Destination buffer is too small";
+
 thread_local! {
     // A context is some hundred KiB and costs more to set up than a small batch to code, so each thread keeps one.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
@@ -38,22 +43,41 @@ pub(super) fn compress(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 pub(super) fn decompress(bytes: &[u8], max: usize) -> Result<Vec<u8>, DecompressError> {
     let bound =
         content_bound(bytes).ok_or_else(|| corrupt("the frame is cut off or not a frame"))?;
-    let mut out = Vec::with_capacity(bound.min(max));
+    let allowed = bound.min(max);
+    let mut capacity = allowed.min(bytes.len() * USUAL_EXPANSION + BLOCK_LEN_MAX);
+    loop {
+        let mut out = Vec::with_capacity(capacity);
+        let Err(error) = decompress_to(bytes, &mut out) else {
+            // A vector may have more room than was asked for.
+            return if out.len() <= max {
+                Ok(out)
+            } else {
+                Err(too_large(max))
+            };
+        };
+        if error.to_string() != TOO_SMALL {
+            return Err(corrupt(error));
+        }
+        if capacity == allowed {
+            return Err(if bound > max {
+                too_large(max)
+            } else {
+                corrupt(error)
+            });
+        }
+        // What did not fit was there: the next size is a small multiple of what the bytes have already yielded.
+        capacity = allowed.min(capacity.saturating_mul(8));
+    }
+}
+
+fn decompress_to(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let decompressor = match slot {
             Some(decompressor) => decompressor,
-            None => slot.insert(Decompressor::new().map_err(corrupt)?),
+            None => slot.insert(Decompressor::new()?),
         };
-        let capacity = out.capacity();
-        match decompressor.decompress_to_buffer(bytes, &mut out) {
-            Ok(_) if out.len() <= max => Ok(()),
-            Ok(_) => Err(too_large(max)),
-            // The bound holds for every sound frame, so a buffer that was too small is the limit's doing.
-            Err(_) if bound > capacity => Err(too_large(max)),
-            Err(error) => Err(corrupt(error)),
-        }
-    })?;
-    Ok(out)
+        decompressor.decompress_to_buffer(bytes, out)
+    })
 }
 
 /// What these frames can yield at the most; none when their structure is broken.
