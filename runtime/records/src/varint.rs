@@ -77,10 +77,7 @@ pub fn write_i64(out: &mut Vec<u8>, value: i64) {
 /// Reads an i32 from the front of `bytes`; returns it and the bytes it took.
 #[inline]
 pub fn read_i32(bytes: &[u8]) -> Result<(i32, usize), VarintError> {
-    let (raw, len) = match bytes.first() {
-        Some(&byte) if byte < 0x80 => (u64::from(byte), 1),
-        _ => read_u64(bytes, 5)?,
-    };
+    let (raw, len) = read_short(bytes).map_or_else(|| read_u64(bytes, 5), Ok)?;
     let raw = u32::try_from(raw).map_err(|_| VarintError::Overflow)?;
     Ok(((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed(), len))
 }
@@ -88,13 +85,24 @@ pub fn read_i32(bytes: &[u8]) -> Result<(i32, usize), VarintError> {
 /// Reads an i64 from the front of `bytes`; returns it and the bytes it took.
 #[inline]
 pub fn read_i64(bytes: &[u8]) -> Result<(i64, usize), VarintError> {
-    let (raw, len) = match bytes.first() {
-        Some(&byte) if byte < 0x80 => (u64::from(byte), 1),
-        _ => read_u64(bytes, 10)?,
-    };
+    let (raw, len) = read_short(bytes).map_or_else(|| read_u64(bytes, 10), Ok)?;
     Ok(((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed(), len))
 }
 
+/// Nearly all numbers in real records take one or two bytes, so these are read without a loop.
+#[inline]
+fn read_short(bytes: &[u8]) -> Option<(u64, usize)> {
+    match *bytes {
+        [first, ..] if first < 0x80 => Some((u64::from(first), 1)),
+        [first, second, ..] if second < 0x80 => {
+            Some((u64::from(first & 0x7f) | u64::from(second) << 7, 2))
+        }
+        _ => None,
+    }
+}
+
+#[cold]
+#[inline(never)]
 fn read_u64(bytes: &[u8], len_max: usize) -> Result<(u64, usize), VarintError> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.iter().take(len_max).enumerate() {

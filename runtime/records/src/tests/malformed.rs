@@ -114,6 +114,8 @@ fn trailing_bytes_are_an_error() {
     );
 }
 
+type Damage = fn(&mut BatchHeader);
+
 fn damaged_header(damage: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
     let mut bytes = golden("plain");
     let mut header = BatchHeader::parse(&bytes).unwrap();
@@ -150,7 +152,7 @@ fn a_declared_count_that_does_not_fit_is_an_error() {
 
 #[test]
 fn impossible_header_fields_are_errors() {
-    let damages: [(&str, fn(&mut BatchHeader)); 12] = [
+    let damages: [(&str, Damage); 12] = [
         ("batch length", |header| header.batch_length = 48),
         ("negative batch length", |header| {
             header.batch_length = i32::MIN
@@ -179,13 +181,13 @@ fn impossible_header_fields_are_errors() {
 
 #[test]
 fn what_only_a_broker_may_write_is_refused_from_a_client() {
-    let produced = |damage: fn(&mut BatchHeader)| {
+    let produced = |damage: Damage| {
         let bytes = damaged_header(damage);
         BatchView::parse(&bytes).unwrap().validate_produced(LIMIT)
     };
-    let sound: fn(&mut BatchHeader) = |header| header.base_offset = 0;
+    let sound: Damage = |header| header.base_offset = 0;
     assert_eq!(produced(sound), Ok(1_357_034_400_006));
-    let refused: [fn(&mut BatchHeader); 4] = [
+    let refused: [Damage; 4] = [
         |_| {},
         |header| (header.base_offset, header.attributes) = (0, 0x20),
         |header| (header.base_offset, header.last_offset_delta) = (0, 9),
