@@ -1,0 +1,66 @@
+//! `meta.properties` at the root of the data directory: whose directory it is.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::{CheckpointError, id_from_text, id_to_text, read_pairs, write_atomically};
+use crate::fs::FileSystem;
+
+/// The file's name.
+pub const META_PROPERTIES: &str = "meta.properties";
+
+/// Whose directory it is (Kafka's version 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaProperties {
+    /// The cluster's id, in Kafka usually an id in its text form.
+    pub cluster_id: String,
+    pub node_id: i32,
+    pub directory_id: Uuid,
+}
+
+impl MetaProperties {
+    /// Reads the file; `None` when it does not exist.
+    pub fn read(
+        fs: &dyn FileSystem,
+        path: &Path,
+    ) -> Result<Option<MetaProperties>, CheckpointError> {
+        let Some(pairs) = read_pairs(fs, path, '=')? else {
+            return Ok(None);
+        };
+        let find = |key: &str| {
+            let pair = pairs.iter().find(|(_, name, _)| name == key);
+            pair.map(|(line, _, value)| (*line, value.as_str()))
+                .ok_or_else(|| CheckpointError::malformed(path, 1, format!("`{key}` is missing")))
+        };
+        let (line, version) = find("version")?;
+        if version != "1" {
+            let reason = format!("version {version} is not known, only 1 is");
+            return Err(CheckpointError::malformed(path, line, reason));
+        }
+        let (_, cluster_id) = find("cluster.id")?;
+        let (line, node_id) = find("node.id")?;
+        let node_id = node_id
+            .parse()
+            .map_err(|_| CheckpointError::malformed(path, line, "`node.id` is not a number"))?;
+        let (line, directory_id) = find("directory.id")?;
+        let directory_id = id_from_text(directory_id)
+            .ok_or_else(|| CheckpointError::malformed(path, line, "`directory.id` is not an id"))?;
+        Ok(Some(MetaProperties {
+            cluster_id: cluster_id.to_owned(),
+            node_id,
+            directory_id,
+        }))
+    }
+
+    /// Replaces the file.
+    pub fn write(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), CheckpointError> {
+        let text = format!(
+            "version=1\ncluster.id={}\nnode.id={}\ndirectory.id={}\n",
+            self.cluster_id,
+            self.node_id,
+            id_to_text(self.directory_id)
+        );
+        write_atomically(fs, path, text.as_bytes())
+    }
+}
