@@ -1,0 +1,48 @@
+//! What is measured, a file each.
+
+pub mod client;
+mod idle;
+mod latency;
+mod pipeline;
+mod raw;
+mod start;
+mod transactions;
+
+use anyhow::Result;
+
+use crate::report::Figure;
+use crate::system::SystemKind;
+
+/// One thing that is measured: run against a system, at a scale.
+#[derive(Debug)]
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(SystemKind, f64) -> Result<Vec<Figure>>,
+}
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "pipeline",
+        run: pipeline::run,
+    },
+    Case {
+        name: "latency-os",
+        run: latency::run_os,
+    },
+    Case {
+        name: "latency-flushed",
+        run: latency::run_flushed,
+    },
+    Case {
+        name: "transactions",
+        run: transactions::run,
+    },
+    Case {
+        name: "start",
+        run: start::run,
+    },
+    Case {
+        name: "idle",
+        run: idle::run,
+    },
+];

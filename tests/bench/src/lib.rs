@@ -1,1 +1,0 @@
-//! The bench: every figure, with Kafka beside it.
