@@ -1,0 +1,5 @@
+//! Tests of all messages together.
+
+mod hostile;
+mod oracle;
+mod structure;
