@@ -1,0 +1,403 @@
+//! A file system in memory that behaves as a disk does when its power is cut, and fails on demand.
+//!
+//! What no sync has covered may be lost in any part: each 512-byte sector keeps the content of the
+//! last sync or gets any later one, whatever happens to its neighbours; a file's length likewise; a
+//! name that was created, renamed or removed without a sync of its directory may be there or not.
+
+mod content;
+mod disk;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::disk::{Disk, Inode};
+use super::Random;
+use crate::fs::{DirEntry, File, FileLock, FileSystem, Metadata, OpenMode};
+
+/// The calls that a [`Fault`] can make fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultyCall {
+    /// `write_at`: a part of the bytes, of any length, is written before it fails.
+    Write,
+    /// `sync_data`, `sync_all`: a part reaches the disk, the rest never will.
+    Sync,
+    /// `remove_file`: nothing is done.
+    Remove,
+}
+
+/// One failure to come.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub call: FaultyCall,
+    /// Only calls on paths that contain this text count.
+    pub path_contains: String,
+    /// The how-manieth such call fails, from now on; 1 is the next.
+    pub nth: u64,
+    pub kind: io::ErrorKind,
+}
+
+/// A simulated file system. Clones are handles to the same disk.
+#[derive(Clone)]
+pub struct SimFs {
+    machine: Arc<Mutex<Machine>>,
+}
+
+struct Machine {
+    disk: Disk,
+    random: Random,
+    faults: Vec<Fault>,
+    /// Bytes that fit; no limit when `None`.
+    capacity: Option<u64>,
+    /// Calls that change something, counted.
+    operations: u64,
+    /// The power goes off when so many operations are done.
+    off_after: Option<u64>,
+    off: bool,
+    locks: BTreeSet<PathBuf>,
+}
+
+impl fmt::Debug for SimFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = self.machine.lock();
+        f.debug_struct("SimFs")
+            .field("operations", &machine.operations)
+            .field("off", &machine.off)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for SimFs {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl SimFs {
+    /// An empty disk; the seed decides how failing calls fail.
+    pub fn new(seed: u64) -> Self {
+        Self::from_disk(Disk::new(), seed, None)
+    }
+
+    fn from_disk(disk: Disk, seed: u64, capacity: Option<u64>) -> Self {
+        let machine = Machine {
+            disk,
+            random: Random::new(seed),
+            faults: Vec::new(),
+            capacity,
+            operations: 0,
+            off_after: None,
+            off: false,
+            locks: BTreeSet::new(),
+        };
+        Self {
+            machine: Arc::new(Mutex::new(machine)),
+        }
+    }
+
+    /// Makes a call to come fail.
+    pub fn inject(&self, fault: Fault) {
+        self.machine.lock().faults.push(fault);
+    }
+
+    /// Files may hold so many bytes together; what exceeds fails with `StorageFull`.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.machine.lock().capacity = bytes;
+    }
+
+    /// Bytes that all files hold together.
+    pub fn used_bytes(&self) -> u64 {
+        self.machine.lock().disk.used_bytes()
+    }
+
+    /// How many calls have changed something so far (writes, syncs, names).
+    pub fn operations(&self) -> u64 {
+        self.machine.lock().operations
+    }
+
+    /// Once so many more operations are done, the power is off: every call fails.
+    pub fn cut_power_after(&self, operations: u64) {
+        let mut machine = self.machine.lock();
+        machine.off_after = Some(machine.operations + operations);
+    }
+
+    /// The disk as a machine finds it that starts after the power was cut now (or when it went
+    /// off). This one is off from now on.
+    #[must_use]
+    pub fn power_cut(&self, seed: u64) -> SimFs {
+        let mut machine = self.machine.lock();
+        machine.off = true;
+        let disk = machine.disk.clone().after_power_cut(&mut Random::new(seed));
+        Self::from_disk(disk, seed, machine.capacity)
+    }
+
+    /// The disk as a process finds it that starts after this one was killed: what was written is
+    /// seen, synced or not, and may still be lost. This one is off from now on.
+    #[must_use]
+    pub fn kill(&self, seed: u64) -> SimFs {
+        let mut machine = self.machine.lock();
+        machine.off = true;
+        Self::from_disk(machine.disk.clone(), seed, machine.capacity)
+    }
+
+    /// Changes bytes on the disk itself, as decay would.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn damage(&self, path: &Path, offset: u64, bytes: &[u8]) {
+        let mut machine = self.machine.lock();
+        let (inode, _) = machine
+            .disk
+            .open(path, OpenMode::ReadWrite)
+            .expect("the file to damage exists");
+        let content = machine.disk.file(inode).expect("it is a file");
+        content.write(bytes, offset);
+        content.sync();
+    }
+}
+
+impl Machine {
+    fn check_on(&self) -> io::Result<()> {
+        match self.off {
+            true => Err(io::Error::other("the power is off")),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a call that changes something.
+    fn operation(&mut self) -> io::Result<()> {
+        self.check_on()?;
+        if self.off_after.is_some_and(|after| self.operations >= after) {
+            self.off = true;
+        }
+        self.check_on()?;
+        self.operations += 1;
+        Ok(())
+    }
+
+    fn fault(&mut self, call: FaultyCall, path: &Path) -> Option<io::Error> {
+        let path = path.to_string_lossy();
+        let mut due = None;
+        for (index, fault) in self.faults.iter_mut().enumerate() {
+            if fault.call == call && path.contains(&fault.path_contains) {
+                fault.nth = fault.nth.saturating_sub(1);
+                if fault.nth == 0 {
+                    due = Some(index);
+                }
+            }
+        }
+        due.map(|index| self.faults.remove(index).kind.into())
+    }
+
+    /// How many of `wanted` more bytes fit.
+    fn bytes_left(&self, wanted: u64) -> u64 {
+        match self.capacity {
+            None => wanted,
+            Some(capacity) => wanted.min(capacity.saturating_sub(self.disk.used_bytes())),
+        }
+    }
+}
+
+impl FileSystem for SimFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut machine = self.machine.lock();
+        machine.check_on()?;
+        let makes = !matches!(mode, OpenMode::Read | OpenMode::ReadWrite);
+        if makes && machine.disk.metadata(path).is_err() {
+            machine.operation()?;
+        }
+        let (inode, _) = machine.disk.open(path, mode)?;
+        let file = SimFile {
+            fs: self.clone(),
+            path: path.to_owned(),
+            inode,
+            writable: mode != OpenMode::Read,
+        };
+        Ok(Arc::new(file))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        machine.disk.create_dir_all(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        match machine.fault(FaultyCall::Remove, path) {
+            Some(error) => Err(error),
+            None => machine.disk.remove_file(path),
+        }
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        machine.disk.remove_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        machine.disk.rename(from, to)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let machine = self.machine.lock();
+        machine.check_on()?;
+        machine.disk.read_dir(path)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let machine = self.machine.lock();
+        machine.check_on()?;
+        machine.disk.metadata(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        machine.disk.sync_dir(path)
+    }
+
+    fn sync_filesystem(&self, _path: &Path) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.operation()?;
+        machine.disk.sync_all();
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {
+        self.open(path, OpenMode::Create)?;
+        let taken = !self.machine.lock().locks.insert(path.to_owned());
+        if taken {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(SimLock {
+            fs: self.clone(),
+            path: path.to_owned(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct SimLock {
+    fs: SimFs,
+    path: PathBuf,
+}
+
+impl FileLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.fs.machine.lock().locks.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    fs: SimFs,
+    path: PathBuf,
+    inode: Inode,
+    writable: bool,
+}
+
+impl SimFile {
+    fn check_writable(&self) -> io::Result<()> {
+        match self.writable {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the file is open for reading",
+            )),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut machine = self.fs.machine.lock();
+        machine.operation()?;
+        match machine.fault(FaultyCall::Sync, &self.path) {
+            Some(error) => {
+                let Machine { disk, random, .. } = &mut *machine;
+                disk.file(self.inode)?.fail_sync(random);
+                Err(error)
+            }
+            None => {
+                machine.disk.file(self.inode)?.sync();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut machine = self.fs.machine.lock();
+        machine.check_on()?;
+        Ok(machine.disk.file(self.inode)?.read(buf, offset))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut machine = self.fs.machine.lock();
+        machine.operation()?;
+        if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
+            let part = machine.random.below(buf.len() as u64 + 1) as usize;
+            machine.disk.file(self.inode)?.write(&buf[..part], offset);
+            return Err(error);
+        }
+        let len = machine.disk.file(self.inode)?.len();
+        let grows = (offset + buf.len() as u64)
+            .saturating_sub(len)
+            .min(buf.len() as u64);
+        let missing = grows - machine.bytes_left(grows);
+        let part = buf.len() - missing as usize;
+        machine.disk.file(self.inode)?.write(&buf[..part], offset);
+        match missing {
+            0 => Ok(()),
+            _ => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let mut machine = self.fs.machine.lock();
+        machine.check_on()?;
+        Ok(machine.disk.file(self.inode)?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut machine = self.fs.machine.lock();
+        machine.operation()?;
+        machine.disk.file(self.inode)?.set_len(len);
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut machine = self.fs.machine.lock();
+        machine.operation()?;
+        let old = machine.disk.file(self.inode)?.len();
+        let grows = len.saturating_sub(old);
+        if machine.bytes_left(grows) < grows {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        machine.disk.file(self.inode)?.set_len(len.max(old));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync()
+    }
+}
