@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use millstream_frames::layout::{PARTITION_BY_KEY, TIMESTAMP_OF_EVENT};
-use millstream_frames::{EventsView, FieldAt, HeadersAt};
+use millstream_frames::{EventsFrame, EventsView, FieldAt, HeadersAt};
 use parking_lot::Mutex;
 
-use crate::collector::{Collected, OutputRow};
+use crate::collector::{Collected, Collector, OutputRow};
+use crate::failure::PluginFailure;
 
 /// Buffers that go round between an instance and its effects.
 pub(crate) type Buffers = Arc<Mutex<Vec<Collected>>>;
@@ -105,6 +106,37 @@ impl<'f> Effects<'f> {
             collected,
             home,
         }
+    }
+
+    /// The effects that a processor outside the sandbox (a test's) wrote as effects frames of one call, checked as a
+    /// guest's are.
+    pub fn from_frames(
+        events: &'f EventsFrame,
+        consumed: u32,
+        outputs: u16,
+        frames: &[&[u8]],
+    ) -> Result<Self, PluginFailure> {
+        let malformed = |reason: String| PluginFailure::Malformed { reason };
+        if consumed > events.event_count() {
+            return Err(malformed(format!(
+                "{consumed} events consumed, of {}",
+                events.event_count()
+            )));
+        }
+        let mut collector = Collector::default();
+        collector.begin(events, outputs, usize::MAX);
+        for frame in frames {
+            collector
+                .take(frame)
+                .map_err(|refused| malformed(refused.to_string()))?;
+        }
+        let collected = collector.finish();
+        Ok(Self::new(
+            events.view(),
+            consumed,
+            collected,
+            Buffers::default(),
+        ))
     }
 
     /// One outcome for each consumed event, in order.
@@ -221,8 +253,10 @@ impl<'e> OutputHeaders<'e> {
         }
     }
 
-    /// Names and values, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'e [u8], Option<&'e [u8]>)> + use<'e> {
+    /// Names and values, in order; can be walked again from a clone.
+    pub fn iter(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'e [u8], Option<&'e [u8]>)> + Clone + use<'e> {
         let this = *self;
         (0..this.len()).map(move |index| this.header(index))
     }
