@@ -43,6 +43,7 @@ fn facts(existing: &[(&str, i32)]) -> TopicFacts {
     let info = |partitions| TopicInfo {
         partitions,
         message_bytes_max: 1 << 20,
+        compression: millstream_records::Compression::None,
     };
     TopicFacts {
         existing: existing
