@@ -1,10 +1,29 @@
 //! The log engine: one partition is one log of segment files, and one shared journal makes appends durable.
 //! It knows files, record batches and offsets; it must not know connections, Kafka's messages, groups or pipelines.
-//! Read `journal/mod.rs` first for how an append becomes durable; the files below it are named after what they hold.
+//! Read `log/mod.rs` first (the life of one partition), then `journal/mod.rs` for how an append becomes durable.
 
 pub mod checkpoint;
 pub mod clock;
+mod config;
+mod epochs;
 pub mod failpoint;
 pub mod fs;
+mod index;
 pub mod journal;
+mod log;
+mod producer_state;
+mod segment;
+mod store;
 pub mod testing;
+
+pub use config::{FlushMode, LogConfig, StoreOptions, UnknownFlushMode};
+pub use index::AbortedTxn;
+pub use journal::Lsn;
+pub use log::{
+    AppendError, AppendOptions, AppendOrigin, Appended, Isolation, Log, LogId, LogOffsets,
+    ReadError, ReadResult, TimestampOffset, WatchGuard,
+};
+pub use producer_state::{
+    ProducerEntry, ProducerError, REMEMBERED_BATCHES, SnapshotError, StoredBatch, VerificationGuard,
+};
+pub use store::{Health, LogStore, Problem, RecoveryReport, StoreError};

@@ -46,7 +46,11 @@ impl PartitionMetadata {
 
     /// Replaces the file.
     pub fn write(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), CheckpointError> {
-        let text = format!("version: 0\ntopic_id: {}", id_to_text(self.topic_id));
-        write_atomically(fs, path, text.as_bytes())
+        write_atomically(fs, path, self.to_text().as_bytes())
+    }
+
+    /// What the file holds.
+    pub fn to_text(&self) -> String {
+        format!("version: 0\ntopic_id: {}", id_to_text(self.topic_id))
     }
 }

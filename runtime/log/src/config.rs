@@ -1,0 +1,141 @@
+//! The settings of one log and of the store, with Kafka's names and defaults.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_records::{Compression, TimestampType};
+
+use crate::clock::Clock;
+use crate::fs::FileSystem;
+
+/// How a node makes appended bytes durable; a setting of the node, not of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlushMode {
+    /// Every append also goes to the shared journal; the high watermark waits for its flush.
+    #[default]
+    Journal,
+    /// Page cache only, as Kafka: the high watermark is the log end at once.
+    Os,
+}
+
+impl FlushMode {
+    /// The word that users write for the setting `flush`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Os => "os",
+        }
+    }
+}
+
+impl std::fmt::Display for FlushMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for FlushMode {
+    type Err = UnknownFlushMode;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "journal" => Ok(Self::Journal),
+            "os" => Ok(Self::Os),
+            _ => Err(UnknownFlushMode {
+                found: word.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A `flush` setting that is neither `journal` nor `os`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("flush is {found:?}, it must be \"journal\" or \"os\"")]
+pub struct UnknownFlushMode {
+    pub found: String,
+}
+
+/// Settings of one log. Each keeps the meaning of Kafka's topic setting of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: the active segment is rolled before it grows beyond this.
+    pub segment_bytes: u32,
+    /// `segment.ms`: the active segment is rolled when its first batch is this old.
+    pub segment_ms: i64,
+    /// `segment.index.bytes`: most bytes of an offset index; a full index rolls the segment.
+    pub segment_index_bytes: u32,
+    /// `index.interval.bytes`: one index entry for at least so many bytes of batches.
+    pub index_interval_bytes: u32,
+    /// `max.message.bytes`: largest batch that a client may append.
+    pub max_message_bytes: u32,
+    /// `message.timestamp.type`
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far a client's timestamp may lie behind the clock.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far a client's timestamp may lie before the clock.
+    pub timestamp_after_max_ms: i64,
+    /// `compression.type`: the codec that the topic asks for; none means that the producer chooses.
+    /// The log stores what it is given; whoever appends re-encodes beforehand.
+    pub compression_type: Option<Compression>,
+}
+
+impl LogConfig {
+    /// Positions in an offset index are signed 32-bit numbers, so no segment is larger than this.
+    pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
+            compression_type: None,
+        }
+    }
+}
+
+/// What a store needs to open its directory.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The data directory; created when it is missing.
+    pub dir: PathBuf,
+    pub flush: FlushMode,
+    pub fs: Arc<dyn FileSystem>,
+    pub clock: Arc<dyn Clock>,
+    pub node_id: i32,
+    /// Written into `meta.properties` of a new directory; a random one when absent. An existing directory
+    /// of another cluster is refused.
+    pub cluster_id: Option<String>,
+    /// Most files of segments and indexes that are open at once.
+    pub open_files_max: usize,
+    /// How often dirty logs are synced in the background and their recovery points written, ms.
+    pub checkpoint_interval_ms: u64,
+    /// A checkpoint is also taken when the journal has grown by so many bytes since the last one.
+    pub checkpoint_journal_bytes: u64,
+    /// `producer.id.expiration.ms`: a producer's state is forgotten after so long without an append.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl StoreOptions {
+    /// The defaults, with the real file system and clock.
+    pub fn new(dir: impl Into<PathBuf>, flush: FlushMode) -> Self {
+        Self {
+            dir: dir.into(),
+            flush,
+            fs: Arc::new(crate::fs::RealFs::default()),
+            clock: Arc::new(crate::clock::SystemClock::default()),
+            node_id: 1,
+            cluster_id: None,
+            open_files_max: 4096,
+            checkpoint_interval_ms: 60_000,
+            checkpoint_journal_bytes: 512 << 20,
+            producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+        }
+    }
+}

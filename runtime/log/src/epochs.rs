@@ -1,0 +1,127 @@
+//! Which leader epoch wrote which offsets (kept in `leader-epoch-checkpoint`).
+
+use crate::checkpoint::EpochStart;
+
+/// The start offset of each leader epoch that wrote into a log, both rising.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LeaderEpochs {
+    entries: Vec<EpochStart>,
+}
+
+impl LeaderEpochs {
+    /// Takes what a checkpoint file held: rising epochs.
+    pub(crate) fn from_entries(entries: Vec<EpochStart>) -> Self {
+        let mut epochs = Self::default();
+        for entry in entries {
+            epochs.assign(entry.epoch, entry.start_offset);
+        }
+        epochs
+    }
+
+    pub(crate) fn entries(&self) -> &[EpochStart] {
+        &self.entries
+    }
+
+    /// The newest epoch, if any wrote.
+    pub(crate) fn latest(&self) -> Option<i32> {
+        self.entries.last().map(|entry| entry.epoch)
+    }
+
+    /// Notes that `epoch` writes at `start_offset`; true when it is a new epoch.
+    pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> bool {
+        if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+            return false;
+        }
+        // An epoch that wrote nothing leaves no trace.
+        self.entries
+            .retain(|entry| entry.start_offset < start_offset);
+        self.entries.push(EpochStart {
+            epoch,
+            start_offset,
+        });
+        true
+    }
+
+    /// The greatest known epoch that is at most `epoch`, and where it ends: the start of the next, or the log end.
+    pub(crate) fn end_offset(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        let after = self.entries.partition_point(|entry| entry.epoch <= epoch);
+        let found = self.entries[..after].last()?;
+        let end = self
+            .entries
+            .get(after)
+            .map_or(log_end, |next| next.start_offset);
+        Some((found.epoch, end))
+    }
+
+    /// Drops what lies at or above `end`.
+    pub(crate) fn truncate_to(&mut self, end: i64) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.start_offset < end);
+        self.entries.len() != before
+    }
+
+    /// Lets the log begin at `start`: the epoch that holds it begins there too, older ones go.
+    pub(crate) fn advance_start(&mut self, start: i64) -> bool {
+        let Some(holder) = self
+            .entries
+            .partition_point(|entry| entry.start_offset <= start)
+            .checked_sub(1)
+        else {
+            return false;
+        };
+        let changed = holder > 0 || self.entries[holder].start_offset != start;
+        self.entries.drain(..holder);
+        self.entries[0].start_offset = start;
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(entries: &[(i32, i64)]) -> LeaderEpochs {
+        let mut epochs = LeaderEpochs::default();
+        for &(epoch, start) in entries {
+            assert!(epochs.assign(epoch, start));
+        }
+        epochs
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_one_starts() {
+        let epochs = epochs(&[(1, 0), (3, 10), (4, 15)]);
+        for (asked, found) in [
+            (0, None),
+            (1, Some((1, 10))),
+            (2, Some((1, 10))),
+            (3, Some((3, 15))),
+            (4, Some((4, 20))),
+            (9, Some((4, 20))),
+        ] {
+            assert_eq!(epochs.end_offset(asked, 20), found, "epoch {asked}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_wrote_nothing_is_replaced() {
+        assert_eq!(epochs(&[(1, 0), (2, 5), (3, 5)]), epochs(&[(1, 0), (3, 5)]));
+        let mut same = epochs(&[(1, 0)]);
+        assert!(!same.assign(1, 7), "an epoch starts once");
+        assert!(!same.assign(0, 7), "an older epoch cannot start");
+        assert!(!same.assign(-1, 7), "no epoch is not an epoch");
+    }
+
+    #[test]
+    fn truncation_and_a_moved_start_cut_the_ends() {
+        let full = epochs(&[(1, 0), (3, 10), (4, 15)]);
+        let mut cut = full.clone();
+        assert!(cut.truncate_to(15));
+        assert_eq!(cut, epochs(&[(1, 0), (3, 10)]));
+        assert!(!cut.truncate_to(15));
+        let mut moved = full.clone();
+        assert!(moved.advance_start(12));
+        assert_eq!(moved, epochs(&[(3, 12), (4, 15)]));
+        assert!(!moved.advance_start(12));
+    }
+}

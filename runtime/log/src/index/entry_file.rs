@@ -1,0 +1,169 @@
+//! A file of fixed-size entries that only grows: what the three indexes have in common.
+
+use std::io;
+
+use crate::segment::CachedFile;
+
+/// Entries that wait in memory before they are written together.
+const PENDING_MAX: usize = 512;
+/// A binary search in the file reads the last this many bytes at once.
+const BLOCK_BYTES: usize = 4096;
+
+/// An entry of an index: fixed size, big-endian.
+pub(crate) trait IndexEntry: Copy {
+    const BYTES: usize;
+    fn encode(&self, out: &mut Vec<u8>);
+    /// `bytes` has exactly `BYTES` bytes.
+    fn decode(bytes: &[u8]) -> Self;
+}
+
+/// An index file with its newest entries in memory.
+#[derive(Debug)]
+pub(crate) struct EntryFile<E> {
+    file: CachedFile,
+    /// Entries in the file.
+    written: usize,
+    /// Newer entries, not in the file yet.
+    pending: Vec<E>,
+    /// The very last entry; outer none while it was not read.
+    last: Option<Option<E>>,
+}
+
+impl<E: IndexEntry> EntryFile<E> {
+    /// The index whose file has `len` bytes now; bytes of an unfinished entry at the end do not count.
+    pub(crate) fn new(file: CachedFile, len: u64) -> Self {
+        let written = usize::try_from(len).unwrap_or(0) / E::BYTES;
+        Self {
+            file,
+            written,
+            pending: Vec::new(),
+            last: (written == 0).then_some(None),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.written + self.pending.len()
+    }
+
+    pub(crate) fn push(&mut self, entry: E) {
+        self.pending.push(entry);
+        self.last = Some(Some(entry));
+        if self.pending.len() >= PENDING_MAX {
+            // An index only makes reads faster: what cannot be written now (a full disk) waits in memory.
+            if let Err(error) = self.write_pending() {
+                tracing::debug!(path = %self.file.path().display(), %error, "index entries stay in memory");
+            }
+        }
+    }
+
+    pub(crate) fn last(&mut self) -> io::Result<Option<E>> {
+        if let Some(last) = self.last {
+            return Ok(last);
+        }
+        let last = self.read(self.written - 1, 1)?.first().copied();
+        self.last = Some(last);
+        Ok(last)
+    }
+
+    pub(crate) fn get(&self, index: usize) -> io::Result<Option<E>> {
+        if index >= self.written {
+            return Ok(self.pending.get(index - self.written).copied());
+        }
+        Ok(self.read(index, 1)?.first().copied())
+    }
+
+    /// At most `count` entries from `index` on.
+    pub(crate) fn range(&self, index: usize, count: usize) -> io::Result<Vec<E>> {
+        let mut entries = Vec::new();
+        if index < self.written {
+            entries = self.read(index, count.min(self.written - index))?;
+        }
+        let skip = (index + entries.len()).saturating_sub(self.written);
+        if index + entries.len() >= self.written && entries.len() < count {
+            let wanted = count - entries.len();
+            entries.extend(self.pending.iter().skip(skip).take(wanted));
+        }
+        Ok(entries)
+    }
+
+    /// How many entries fulfil `holds`, which must be true for a first part and false for the rest.
+    pub(crate) fn partition_point(&self, holds: impl Fn(&E) -> bool) -> io::Result<usize> {
+        if self.pending.first().is_some_and(&holds) {
+            return Ok(self.written + self.pending.partition_point(holds));
+        }
+        let (mut low, mut high) = (0, self.written);
+        while (high - low) * E::BYTES > BLOCK_BYTES {
+            let middle = low + (high - low) / 2;
+            let entry = self.read(middle, 1)?;
+            if entry.first().is_some_and(&holds) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == high {
+            return Ok(low);
+        }
+        Ok(low + self.read(low, high - low)?.partition_point(holds))
+    }
+
+    /// Writes what waits in memory.
+    pub(crate) fn write_pending(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(self.pending.len() * E::BYTES);
+        for entry in &self.pending {
+            entry.encode(&mut bytes);
+        }
+        let file = self.file.get_or_create()?;
+        file.write_at(&bytes, (self.written * E::BYTES) as u64)?;
+        self.written += self.pending.len();
+        self.pending = Vec::new();
+        Ok(())
+    }
+
+    /// Writes what waits, makes the file (also an empty one) and gives it exactly its entries' length.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.write_pending()?;
+        let len = (self.written * E::BYTES) as u64;
+        let file = self.file.get_or_create()?;
+        if file.len()? != len {
+            file.set_len(len)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is written durable; nothing when there is no file.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.written > 0 {
+            self.file.get()?.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first `count` entries.
+    pub(crate) fn truncate(&mut self, count: usize) -> io::Result<()> {
+        self.pending.truncate(count.saturating_sub(self.written));
+        if count < self.written {
+            self.file
+                .get_or_create()?
+                .set_len((count * E::BYTES) as u64)?;
+            self.written = count;
+        }
+        self.last = if self.len() == 0 {
+            Some(None)
+        } else {
+            self.pending.last().copied().map(Some)
+        };
+        Ok(())
+    }
+
+    fn read(&self, index: usize, count: usize) -> io::Result<Vec<E>> {
+        let mut bytes = vec![0; count * E::BYTES];
+        self.file
+            .get()?
+            .read_exact_at(&mut bytes, (index * E::BYTES) as u64)?;
+        Ok(bytes.chunks_exact(E::BYTES).map(E::decode).collect())
+    }
+}

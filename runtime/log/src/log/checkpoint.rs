@@ -1,0 +1,139 @@
+//! What the node's checkpoint keeps of a log, and the log's part in taking it.
+
+use std::sync::Arc;
+
+use super::{Life, Log};
+use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, write_leader_epochs};
+use crate::journal::Lsn;
+use crate::segment::Segment;
+
+/// A log at the moment of a checkpoint: all that recovery needs beside the bytes below `recovery_point`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogCheckpoint {
+    pub(crate) incarnation: u64,
+    /// Everything below is synced.
+    pub(crate) recovery_point: i64,
+    pub(crate) log_start: i64,
+    /// Entries of the journal up to this one are contained.
+    pub(crate) lsn: Lsn,
+    /// The recovery point in the files: base offset of the active segment, and its size.
+    pub(crate) segment_base: i64,
+    pub(crate) segment_size: u64,
+    /// The topic's `segment.bytes`, so that a redo cuts segments as the log did.
+    pub(crate) segment_bytes: u32,
+    /// `ProducerStates::to_checkpoint`
+    pub(crate) producers: Vec<u8>,
+}
+
+/// What has to be made durable before a [`LogCheckpoint`] is true.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) names_changed: bool,
+}
+
+impl Log {
+    /// Captures the log if it changed since the last time, with what must be synced for it. Index entries and leader
+    /// epochs that were in memory only are written.
+    pub(crate) fn capture(&self) -> Result<Option<(LogCheckpoint, Unsynced)>, CheckpointError> {
+        let mut appender = self.appender.lock();
+        if !appender.dirty || appender.life == Life::Deleted {
+            return Ok(None);
+        }
+        let unsynced = Unsynced {
+            segments: std::mem::take(&mut appender.unsynced),
+            names_changed: std::mem::take(&mut appender.names_changed),
+        };
+        for segment in &unsynced.segments {
+            segment.mark_synced();
+        }
+        let epochs = std::mem::take(&mut appender.epochs_changed)
+            .then(|| appender.epochs.entries().to_vec());
+        appender.dirty = false;
+        let checkpoint = LogCheckpoint {
+            incarnation: self.incarnation,
+            recovery_point: appender.log_end,
+            log_start: appender.log_start,
+            lsn: appender.last_lsn,
+            segment_base: appender.active.base_offset(),
+            segment_size: appender.active.size(),
+            segment_bytes: self.config().segment_bytes,
+            producers: appender.producers.to_checkpoint(),
+        };
+        drop(appender);
+        match self.write_captured(epochs.as_deref(), &unsynced) {
+            Ok(()) => Ok(Some((checkpoint, unsynced))),
+            Err(error) => {
+                self.appender.lock().epochs_changed |= epochs.is_some();
+                self.capture_again(unsynced);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_captured(
+        &self,
+        epochs: Option<&[EpochStart]>,
+        unsynced: &Unsynced,
+    ) -> Result<(), CheckpointError> {
+        if let Some(epochs) = epochs {
+            write_leader_epochs(&*self.shared.fs, &self.dir.join(LEADER_EPOCHS), epochs)?;
+        }
+        for segment in &unsynced.segments {
+            segment
+                .write_indexes()
+                .map_err(|source| CheckpointError::Io {
+                    action: "writing the indexes of",
+                    path: segment.path().to_owned(),
+                    source: Arc::new(source),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Lets the next checkpoint capture this log again, because this one did not come to its end.
+    pub(crate) fn capture_again(&self, unsynced: Unsynced) {
+        let mut appender = self.appender.lock();
+        appender.dirty = true;
+        appender.names_changed |= unsynced.names_changed;
+        for segment in unsynced.segments {
+            if segment.mark_unsynced() {
+                appender.unsynced.push(segment);
+            }
+        }
+    }
+
+    /// Takes no more appends; seals indexes and writes the producer snapshot at the log end.
+    pub(crate) fn close(&self) {
+        let mut appender = self.appender.lock();
+        if appender.life != Life::Open {
+            return;
+        }
+        appender.life = Life::Closed;
+        if appender.trim_needed {
+            appender.trim_needed = appender.active.trim().is_err();
+        }
+        if appender.active.size() > 0 && appender.touched {
+            if let Err(error) = appender.active.seal() {
+                tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete");
+            }
+            if appender.active.mark_unsynced() {
+                let active = Arc::clone(&appender.active);
+                appender.unsynced.push(active);
+            }
+            appender.dirty = true;
+            self.write_snapshot(&mut appender);
+        }
+        drop(appender);
+        self.progress.watchers.notify();
+    }
+
+    /// Takes no more appends, and forgets what was not synced: the files go.
+    pub(crate) fn mark_deleted(&self) {
+        let mut appender = self.appender.lock();
+        appender.life = Life::Deleted;
+        appender.unsynced.clear();
+        drop(appender);
+        self.progress.watchers.notify();
+    }
+}

@@ -1,0 +1,260 @@
+//! One partition's log: batches in segments, the producers' states, the offsets that readers may see.
+//!
+//! `append.rs` is the way in (one lock, nothing awaited), `read.rs` and `time.rs` are the ways out,
+//! `stability.rs` decides who sees what, `rebuild.rs` brings a log back from its files and the journal.
+
+mod append;
+mod checkpoint;
+mod cut;
+mod error;
+mod positions;
+mod read;
+mod rebuild;
+mod stability;
+mod time;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::LogConfig;
+use crate::epochs::LeaderEpochs;
+use crate::journal::{FlushListener, Lsn};
+use crate::producer_state::{ProducerEntry, ProducerStates, VerificationGuard};
+use crate::segment::{IndexLimits, Segment};
+use crate::store::{Shared, StoreError};
+
+pub use append::{AppendOptions, AppendOrigin, Appended};
+pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
+pub use error::{AppendError, ReadError};
+pub use read::{Isolation, ReadResult};
+pub(crate) use rebuild::{LoadPlan, RedoChange};
+pub use stability::LogOffsets;
+pub(crate) use stability::TransactionChange;
+pub use time::TimestampOffset;
+pub use watch::WatchGuard;
+
+use positions::Positions;
+use stability::Stability;
+use watch::Watchers;
+
+/// Which log: a partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogId {
+    pub topic_id: Uuid,
+    pub topic: String,
+    pub partition: i32,
+}
+
+impl std::fmt::Display for LogId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// One partition's log. All methods take `&self`; appends go one at a time, reads run beside them.
+#[derive(Debug)]
+pub struct Log {
+    id: LogId,
+    dir: PathBuf,
+    /// Which life of a log of this id; see the journal's rule 2.
+    incarnation: u64,
+    shared: Arc<Shared>,
+    config: RwLock<Arc<LogConfig>>,
+    appender: Mutex<Appender>,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// Held for reading while bytes are read, for writing while bytes that may be read are cut.
+    cutting: RwLock<()>,
+    progress: Arc<Progress>,
+    listener: ListenerHandle,
+    positions: Positions,
+}
+
+/// What changes with the log's end, under the append lock.
+#[derive(Debug)]
+struct Appender {
+    log_end: i64,
+    log_start: i64,
+    active: Arc<Segment>,
+    epochs: LeaderEpochs,
+    producers: ProducerStates,
+    /// The journal's number of the last change.
+    last_lsn: Lsn,
+    life: Life,
+    /// A write failed and what it left could not be cut off yet.
+    trim_needed: bool,
+    /// Changed since the last checkpoint.
+    dirty: bool,
+    /// Changed since the store was opened.
+    touched: bool,
+    epochs_changed: bool,
+    /// Files were made since the directory was last synced.
+    names_changed: bool,
+    /// Segments written since the last checkpoint.
+    unsynced: Vec<Arc<Segment>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    Closed,
+    Deleted,
+}
+
+/// What readers and the journal's flusher share. Its lock is held for a few instructions only, never over I/O,
+/// so the flusher never waits for an append that waits for the flusher.
+#[derive(Debug)]
+struct Progress {
+    stability: Mutex<Stability>,
+    watchers: Arc<Watchers>,
+}
+
+/// `Progress` as the journal wants it.
+struct ListenerHandle(Arc<dyn FlushListener>);
+
+impl std::fmt::Debug for ListenerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ListenerHandle")
+    }
+}
+
+impl FlushListener for Progress {
+    fn flushed(&self, end_offset: i64, _lsn: Lsn) {
+        self.stability.lock().flushed(end_offset);
+        self.watchers.notify();
+    }
+
+    fn poisoned(&self, _reason: &str) {
+        self.watchers.notify();
+    }
+}
+
+impl Log {
+    pub fn id(&self) -> &LogId {
+        &self.id
+    }
+
+    /// The partition's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Settings for appends from now on; what is stored stays as it is.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    /// Log start, high watermark, last stable offset and log end at one moment.
+    pub fn offsets(&self) -> LogOffsets {
+        self.progress.stability.lock().offsets()
+    }
+
+    /// The newest leader epoch that wrote into this log.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        self.appender.lock().epochs.latest()
+    }
+
+    /// For `OffsetForLeaderEpoch`: the greatest epoch of this log that is at most `leader_epoch`, and where it ends.
+    pub fn epoch_end_offset(&self, leader_epoch: i32) -> Option<(i32, i64)> {
+        let appender = self.appender.lock();
+        appender.epochs.end_offset(leader_epoch, appender.log_end)
+    }
+
+    /// The producers that this log remembers.
+    pub fn producer_states(&self) -> Vec<ProducerEntry> {
+        self.appender.lock().producers.iter().copied().collect()
+    }
+
+    /// Whether this producer, in this epoch, has a transaction open in this log.
+    pub fn has_ongoing_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.appender
+            .lock()
+            .producers
+            .has_ongoing_transaction(producer_id, epoch)
+    }
+
+    /// The guard with which the first batch of a transaction must be appended, after the coordinator has confirmed
+    /// that it knows of the transaction. None: the transaction is open in this log already, nothing need be asked.
+    ///
+    /// `base_sequence` is the batch's first sequence, or `NO_SEQUENCE`. A marker that is written in between makes the
+    /// guard worthless.
+    pub fn verification_guard(
+        &self,
+        producer_id: i64,
+        epoch: i16,
+        base_sequence: i32,
+    ) -> Option<VerificationGuard> {
+        let now_ms = self.shared.clock.now_ms();
+        self.appender
+            .lock()
+            .producers
+            .verification_guard(producer_id, epoch, base_sequence, now_ms)
+    }
+
+    /// Notifies `notify` (one waiter, or a permit) whenever log end, high watermark or last stable offset may have
+    /// moved, and when the node stops taking writes, until the guard is dropped. Register first, then look at
+    /// [`Log::offsets`], then wait: nothing is missed.
+    pub fn watch(&self, notify: Arc<Notify>) -> WatchGuard {
+        self.progress.watchers.add(notify)
+    }
+
+    /// Returns when everything up to `lsn` is durable by the node's rules: at once in `FlushMode::Os`.
+    pub async fn flushed(&self, lsn: Lsn) -> Result<(), StoreError> {
+        self.shared.flushed(lsn).await
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.segments
+            .read()
+            .iter()
+            .map(|segment| segment.size())
+            .sum()
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        self.appender.lock().last_lsn
+    }
+
+    pub(crate) fn set_last_lsn(&self, lsn: Lsn) {
+        self.appender.lock().last_lsn = lsn;
+    }
+
+    pub(crate) fn remove_expired_producers(&self, now_ms: i64, expiration_ms: i64) {
+        self.appender
+            .lock()
+            .producers
+            .remove_expired(now_ms, expiration_ms);
+    }
+
+    /// The segment that holds `offset`, and all later ones.
+    fn segments_from(&self, offset: i64) -> Vec<Arc<Segment>> {
+        let segments = self.segments.read();
+        let first = segments
+            .partition_point(|segment| segment.base_offset() <= offset)
+            .saturating_sub(1);
+        segments[first..].to_vec()
+    }
+}
+
+fn index_limits(config: &LogConfig) -> IndexLimits {
+    IndexLimits {
+        interval_bytes: config.index_interval_bytes,
+        index_bytes: config.segment_index_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

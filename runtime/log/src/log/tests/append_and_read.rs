@@ -1,0 +1,88 @@
+//! What is appended is read back, by the rules of visibility.
+
+use super::support::*;
+use crate::{FlushMode, Isolation, ReadError};
+
+fn expected(values: &[&str]) -> Vec<(i64, String)> {
+    (0..)
+        .zip(values.iter().map(|value| (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn appended_batches_get_the_next_offsets_and_come_back() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let rig = Rig::new(mode);
+        let log = rig.log(0);
+        let first = append(&log, &["a", "b"]);
+        let second = append(&log, &["c"]);
+        assert_eq!((first.base_offset, first.last_offset), (0, 1));
+        assert_eq!((second.base_offset, second.last_offset), (2, 2));
+        flush(&rig.store, &second);
+        assert_eq!(
+            values_from(&log, 0, Isolation::Uncommitted),
+            expected(&["a", "b", "c"])
+        );
+        assert_eq!(
+            values_from(&log, 1, Isolation::Committed),
+            expected(&["a", "b", "c"])[1..]
+        );
+        assert_eq!(log.offsets().high_watermark, 3);
+    }
+}
+
+#[test]
+fn offsets_outside_the_log_are_out_of_range_and_its_end_is_empty() {
+    let rig = Rig::new(FlushMode::Os);
+    let log = rig.log(0);
+    append(&log, &["a"]);
+    assert!(
+        log.read(1, 100, Isolation::Uncommitted, true)
+            .unwrap()
+            .bytes
+            .is_empty()
+    );
+    for outside in [-1, 2] {
+        let error = log
+            .read(outside, 100, Isolation::Uncommitted, true)
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ReadError::OffsetOutOfRange {
+                    log_start: 0,
+                    log_end: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_log_comes_back_after_a_clean_close_and_after_a_crash() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let mut rig = Rig::new(mode);
+        let log = rig.log(0);
+        append(&log, &["a", "b"]);
+        drop(log);
+        rig = rig.close_and_reopen();
+        assert!(rig.report.was_clean);
+        let log = rig.log(0);
+        assert_eq!(
+            values_from(&log, 0, Isolation::Uncommitted),
+            expected(&["a", "b"])
+        );
+        let last = append(&log, &["c"]);
+        flush(&rig.store, &last);
+        drop(log);
+        rig = rig.reopen();
+        assert!(!rig.report.was_clean);
+        assert_eq!(rig.report.problems, []);
+        assert_eq!(
+            values_from(&rig.log(0), 0, Isolation::Uncommitted),
+            expected(&["a", "b", "c"])
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! A store in a simulated directory, and batches to put into it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millstream_records::{BatchBuilder, BatchOptions, BatchView, ProducerStamp, batches};
+use uuid::Uuid;
+
+use crate::testing::{ManualClock, SimFs};
+use crate::{
+    AppendError, AppendOptions, Appended, FlushMode, Isolation, Log, LogConfig, LogId, LogStore,
+    RecoveryReport, StoreOptions,
+};
+
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+/// A store that can be stopped and started over the same disk.
+pub(crate) struct Rig {
+    pub(crate) fs: Arc<SimFs>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) flush: FlushMode,
+    pub(crate) store: Arc<LogStore>,
+    pub(crate) report: RecoveryReport,
+}
+
+impl Rig {
+    pub(crate) fn new(flush: FlushMode) -> Self {
+        let fs = Arc::new(SimFs::new(1));
+        let clock = Arc::new(ManualClock::new(NOW_MS));
+        let (store, report) = LogStore::open(options(&fs, &clock, flush)).unwrap();
+        Self {
+            fs,
+            clock,
+            flush,
+            store,
+            report,
+        }
+    }
+
+    /// Opens the directory again; the caller has closed or dropped the store.
+    pub(crate) fn reopen(self) -> Self {
+        let Self {
+            fs,
+            clock,
+            flush,
+            store,
+            ..
+        } = self;
+        assert_eq!(
+            Arc::strong_count(&store),
+            1,
+            "somebody else still holds the store"
+        );
+        drop(store);
+        let (store, report) = LogStore::open(options(&fs, &clock, flush)).unwrap();
+        Self {
+            fs,
+            clock,
+            flush,
+            store,
+            report,
+        }
+    }
+
+    pub(crate) fn close_and_reopen(self) -> Self {
+        self.store.close_blocking().unwrap();
+        self.reopen()
+    }
+
+    pub(crate) fn log(&self, partition: i32) -> Arc<Log> {
+        self.log_with(partition, LogConfig::default())
+    }
+
+    pub(crate) fn log_with(&self, partition: i32, config: LogConfig) -> Arc<Log> {
+        self.store.create_log(id(partition), config).unwrap()
+    }
+}
+
+pub(crate) fn options(fs: &Arc<SimFs>, clock: &Arc<ManualClock>, flush: FlushMode) -> StoreOptions {
+    StoreOptions {
+        fs: Arc::clone(fs) as _,
+        clock: Arc::clone(clock) as _,
+        ..StoreOptions::new(Path::new("/data"), flush)
+    }
+}
+
+pub(crate) fn id(partition: i32) -> LogId {
+    LogId {
+        topic_id: Uuid::from_u128(7),
+        topic: "flights".to_owned(),
+        partition,
+    }
+}
+
+/// A batch of these values, a millisecond apart.
+pub(crate) fn batch_of(
+    values: &[&str],
+    producer: Option<ProducerStamp>,
+    transactional: bool,
+) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        producer,
+        transactional,
+        ..BatchOptions::default()
+    });
+    for (at, value) in (NOW_MS..).zip(values) {
+        builder
+            .append(at, None, Some(value.as_bytes()), [])
+            .unwrap();
+    }
+    builder.build().unwrap()
+}
+
+pub(crate) fn append(log: &Log, values: &[&str]) -> Appended {
+    try_append(log, values).unwrap()
+}
+
+pub(crate) fn try_append(log: &Log, values: &[&str]) -> Result<Appended, AppendError> {
+    log.append(&mut batch_of(values, None, false), AppendOptions::client(0))
+}
+
+/// Waits until everything appended is durable, as a producer with `acks=all` does.
+pub(crate) fn flush(store: &LogStore, appended: &Appended) {
+    store.flushed_blocking(appended.lsn).unwrap();
+}
+
+/// The values that a reader sees from `offset` on, with their offsets.
+pub(crate) fn values_from(log: &Log, offset: i64, isolation: Isolation) -> Vec<(i64, String)> {
+    let mut found = Vec::new();
+    let mut next = offset;
+    loop {
+        let result = log.read(next, 200, isolation, true).unwrap();
+        if result.bytes.is_empty() {
+            return found;
+        }
+        for batch in batches(&result.bytes) {
+            let batch: BatchView<'_> = batch.unwrap();
+            next = batch.header().next_offset();
+            if batch.header().is_control() {
+                continue;
+            }
+            for record in batch.records(1 << 20).unwrap().iter() {
+                let record = record.unwrap();
+                let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+                if record.offset >= offset {
+                    found.push((record.offset, value));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Offsets by time, for `ListOffsets`.
+
+use std::sync::Arc;
+
+use millstream_records::{BatchView, TimestampType};
+
+use super::{Isolation, Log, ReadError};
+use crate::segment::{BatchScan, ScannedBatch, Segment};
+
+/// A compressed batch is decompressed to at most this much to find a record's timestamp; beyond it the batch's first
+/// offset stands for all. Bounds what a hostile producer's batch can make a time lookup allocate.
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// A record found by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampOffset {
+    pub timestamp: i64,
+    pub offset: i64,
+    /// The leader epoch that wrote the record.
+    pub leader_epoch: i32,
+}
+
+impl Log {
+    /// The first record, in offset order, whose timestamp is at least `timestamp`, among those that the isolation
+    /// shows.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: i64,
+        isolation: Isolation,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let offsets = self.offsets();
+        let bound = isolation.bound(&offsets);
+        let _not_cut = self.cutting.read();
+        for segment in self.segments_from(offsets.log_start) {
+            if segment.base_offset() >= bound {
+                break;
+            }
+            let largest = segment
+                .largest_timestamp()
+                .map_err(|error| self.read_failed(&segment, error))?;
+            if largest.is_none_or(|largest| largest.timestamp < timestamp) {
+                continue;
+            }
+            let from = segment
+                .offset_before_timestamp(timestamp)
+                .map_err(|error| self.read_failed(&segment, error))?
+                .max(offsets.log_start);
+            if let Some(found) = self.search(&segment, from, bound, |at| at >= timestamp)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the greatest timestamp below the high watermark; the first of several.
+    pub fn max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        let offsets = self.offsets();
+        let _not_cut = self.cutting.read();
+        let mut greatest: Option<(i64, Arc<Segment>)> = None;
+        for segment in self.segments_from(offsets.log_start) {
+            let largest = segment
+                .largest_timestamp()
+                .map_err(|error| self.read_failed(&segment, error))?;
+            if let Some(largest) = largest
+                && greatest
+                    .as_ref()
+                    .is_none_or(|(known, _)| largest.timestamp > *known)
+            {
+                greatest = Some((largest.timestamp, segment));
+            }
+        }
+        let Some((timestamp, segment)) = greatest else {
+            return Ok(None);
+        };
+        let from = segment
+            .offset_before_timestamp(timestamp)
+            .map_err(|error| self.read_failed(&segment, error))?
+            .max(offsets.log_start);
+        self.search(&segment, from, offsets.high_watermark, |at| at >= timestamp)
+    }
+
+    /// The first record from `from` on, below `bound`, whose timestamp is wanted.
+    fn search(
+        &self,
+        segment: &Segment,
+        from: i64,
+        bound: i64,
+        is_wanted: impl Fn(i64) -> bool,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let Some(start) = self.locate(segment, from)? else {
+            return Ok(None);
+        };
+        let mut scan = BatchScan::headers(segment, start);
+        while let Some(batch) = scan
+            .next()
+            .map_err(|error| self.scan_failed(segment, error))?
+        {
+            if batch.header.base_offset >= bound {
+                break;
+            }
+            if !is_wanted(batch.header.max_timestamp) {
+                continue;
+            }
+            let found = find_record(&mut scan, &batch, from, &is_wanted)
+                .map_err(|error| self.scan_failed(segment, error))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn find_record(
+    scan: &mut BatchScan<'_>,
+    batch: &ScannedBatch,
+    from: i64,
+    is_wanted: impl Fn(i64) -> bool,
+) -> Result<Option<TimestampOffset>, crate::segment::ScanError> {
+    let header = batch.header;
+    let at = |timestamp, offset| {
+        Some(TimestampOffset {
+            timestamp,
+            offset,
+            leader_epoch: header.leader_epoch,
+        })
+    };
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Ok(at(header.max_timestamp, header.base_offset.max(from)));
+    }
+    let corrupt = |error: millstream_records::BatchError| crate::segment::ScanError::Corrupt {
+        position: batch.position,
+        reason: error.to_string(),
+    };
+    let view = BatchView::parse(scan.batch_bytes(batch)?).map_err(corrupt)?;
+    view.verify_crc().map_err(corrupt)?;
+    let Ok(records) = view.records(DECOMPRESSED_BYTES_MAX) else {
+        return Ok(at(header.max_timestamp, header.base_offset.max(from)));
+    };
+    for record in records.iter() {
+        let Ok(record) = record else { break };
+        if record.offset >= from && is_wanted(record.timestamp) {
+            return Ok(at(record.timestamp, record.offset));
+        }
+    }
+    Ok(None)
+}

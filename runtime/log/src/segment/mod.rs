@@ -1,0 +1,432 @@
+//! A segment: one `.log` file of batches back to back, with its indexes.
+
+mod names;
+mod open_files;
+mod scan;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::index::{AbortedEntry, AbortedTxn, EntryFile, IndexEntry, OffsetEntry, TimeEntry};
+
+pub(crate) use names::{SegmentFile, path_of};
+pub(crate) use open_files::{CachedFile, OpenFiles};
+pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
+
+/// A timestamp and the last offset of the batch that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchTimestamp {
+    pub(crate) timestamp: i64,
+    pub(crate) last_offset: i64,
+}
+
+/// What the indexes keep of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexedBatch {
+    pub(crate) position: u64,
+    pub(crate) size: u32,
+    pub(crate) last_offset: i64,
+    pub(crate) max_timestamp: i64,
+}
+
+/// Sizes of a segment's files when they were listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SegmentSizes {
+    pub(crate) log: u64,
+    pub(crate) offset_index: u64,
+    pub(crate) time_index: u64,
+    pub(crate) aborted_index: u64,
+}
+
+/// When indexes get an entry and when they are full; from the log's settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IndexLimits {
+    pub(crate) interval_bytes: u32,
+    pub(crate) index_bytes: u32,
+}
+
+#[derive(Debug)]
+struct Indexes {
+    offset: EntryFile<OffsetEntry>,
+    time: EntryFile<TimeEntry>,
+    aborted: EntryFile<AbortedEntry>,
+    bytes_since_entry: u64,
+    /// Unknown after opening until it is asked for; inner none in a segment without batches.
+    largest: Option<Option<BatchTimestamp>>,
+    /// The same for the first batch's timestamp.
+    first_timestamp: Option<Option<i64>>,
+}
+
+/// One segment. Appends come under the log's append lock; reads need no lock of the log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base_offset: i64,
+    dir: PathBuf,
+    log: CachedFile,
+    /// Bytes of whole batches that belong to the log; the file may be longer after a failed write.
+    size: AtomicU64,
+    /// Written since it was last synced.
+    unsynced: AtomicBool,
+    indexes: RwLock<Indexes>,
+}
+
+impl Segment {
+    /// A segment that begins at `base_offset`, with files of these sizes (zero for one that does not exist: files
+    /// are made when they are first written).
+    pub(crate) fn open(
+        files: &Arc<OpenFiles>,
+        dir: &Path,
+        base_offset: i64,
+        sizes: SegmentSizes,
+    ) -> Self {
+        let file = |kind| files.file(path_of(dir, base_offset, kind));
+        let is_empty = sizes.log == 0;
+        Self {
+            base_offset,
+            dir: dir.to_owned(),
+            log: file(SegmentFile::Log),
+            size: AtomicU64::new(sizes.log),
+            unsynced: AtomicBool::new(false),
+            indexes: RwLock::new(Indexes {
+                offset: EntryFile::new(file(SegmentFile::OffsetIndex), sizes.offset_index),
+                time: EntryFile::new(file(SegmentFile::TimeIndex), sizes.time_index),
+                aborted: EntryFile::new(file(SegmentFile::AbortedIndex), sizes.aborted_index),
+                bytes_since_entry: 0,
+                largest: is_empty.then_some(None),
+                first_timestamp: is_empty.then_some(None),
+            }),
+        }
+    }
+
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.log.path()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// True once for every time that the segment goes from synced to written.
+    pub(crate) fn mark_unsynced(&self) -> bool {
+        !self.unsynced.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn mark_synced(&self) {
+        self.unsynced.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes behind the last batch. What is written belongs to the log only after [`Segment::publish`].
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.log.get_or_create()?.write_at(bytes, self.size())
+    }
+
+    /// Cuts off what a failed append left behind the last batch.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        let file = self.log.get_or_create()?;
+        if file.len()? > self.size() {
+            file.set_len(self.size())?;
+        }
+        Ok(())
+    }
+
+    /// Lets what was written become part of the segment, and indexes it.
+    pub(crate) fn publish(&self, batches: &[IndexedBatch], limits: IndexLimits) {
+        let mut indexes = self.indexes.write();
+        for batch in batches {
+            self.index_batch(&mut indexes, batch, limits);
+        }
+        let end = batches
+            .last()
+            .map_or(self.size(), |last| last.position + u64::from(last.size));
+        self.size.store(end, Ordering::Release);
+    }
+
+    fn index_batch(&self, indexes: &mut Indexes, batch: &IndexedBatch, limits: IndexLimits) {
+        let found = BatchTimestamp {
+            timestamp: batch.max_timestamp,
+            last_offset: batch.last_offset,
+        };
+        if batch.position == 0 {
+            indexes.first_timestamp = Some(Some(batch.max_timestamp));
+            indexes.largest = Some(Some(found));
+        }
+        let mut largest = match indexes.largest {
+            Some(known) => known,
+            // An opened segment that was never asked: what it holds already counts too.
+            None => self.scan_largest(indexes, batch.position).unwrap_or_else(|error| {
+                tracing::warn!(path = %self.path().display(), %error, "the greatest timestamp is not known");
+                None
+            }),
+        };
+        if largest.is_none_or(|largest| batch.max_timestamp > largest.timestamp) {
+            largest = Some(found);
+        }
+        indexes.largest = Some(largest);
+        if indexes.bytes_since_entry > u64::from(limits.interval_bytes)
+            && let Some(relative_offset) = self.relative(batch.last_offset)
+            && let Ok(position) = i32::try_from(batch.position)
+        {
+            indexes.offset.push(OffsetEntry {
+                relative_offset,
+                position,
+            });
+            self.index_largest(indexes);
+            indexes.bytes_since_entry = 0;
+        }
+        indexes.bytes_since_entry += u64::from(batch.size);
+    }
+
+    /// Adds the greatest timestamp so far to the time index.
+    fn index_largest(&self, indexes: &mut Indexes) {
+        if let Some(Some(largest)) = indexes.largest
+            && let Some(relative_offset) = self.relative(largest.last_offset)
+        {
+            let entry = TimeEntry {
+                timestamp: largest.timestamp,
+                relative_offset,
+            };
+            // Only a file that cannot be read fails here; then a search merely begins earlier.
+            if let Err(error) = indexes.time.push_if_later(entry) {
+                tracing::warn!(path = %self.path().display(), %error, "a time index entry is left out");
+            }
+        }
+    }
+
+    fn relative(&self, offset: i64) -> Option<i32> {
+        i32::try_from(offset - self.base_offset).ok()
+    }
+
+    /// Notes an aborted transaction whose marker is in this segment.
+    pub(crate) fn push_aborted(&self, entry: AbortedEntry) {
+        self.indexes.write().aborted.push(entry);
+    }
+
+    /// Adds the aborted transactions that touch `from..to`; true when no later segment can add more.
+    pub(crate) fn collect_aborted(
+        &self,
+        from: i64,
+        to: i64,
+        found: &mut Vec<AbortedTxn>,
+    ) -> io::Result<bool> {
+        let indexes = self.indexes.read();
+        if indexes.aborted.len() == 0 {
+            return Ok(false);
+        }
+        indexes.aborted.collect(from, to, found)
+    }
+
+    /// Whether a batch that ends with `last_offset` and has `max_timestamp` must go to a new segment.
+    pub(crate) fn should_roll(&self, incoming: &Incoming, limits: IndexLimits) -> io::Result<bool> {
+        let size = self.size();
+        if size == 0 {
+            return Ok(false);
+        }
+        let is_too_large = size + incoming.bytes > u64::from(incoming.segment_bytes);
+        if is_too_large || self.relative(incoming.last_offset).is_none() {
+            return Ok(true);
+        }
+        {
+            let indexes = self.indexes.read();
+            let slots = |entry: usize| (limits.index_bytes as usize / entry).max(1);
+            // The time index keeps its last slot for the entry that is made at the roll.
+            let is_full = indexes.offset.len() >= slots(OffsetEntry::BYTES)
+                || indexes.time.len() + 1 >= slots(TimeEntry::BYTES).max(2);
+            if is_full {
+                return Ok(true);
+            }
+        }
+        let Some(first) = self.first_timestamp()? else {
+            return Ok(false);
+        };
+        let age = if first >= 0 {
+            incoming.max_timestamp.saturating_sub(first)
+        } else {
+            0
+        };
+        Ok(age > incoming.segment_ms)
+    }
+
+    /// Ends the segment: the time index gets its last entry, and no index changes any more.
+    pub(crate) fn seal(&self) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        if indexes.largest.is_none() {
+            let largest = self.scan_largest(&indexes, self.size())?;
+            indexes.largest = Some(largest);
+        }
+        self.index_largest(&mut indexes);
+        indexes.offset.finish()?;
+        indexes.time.finish()?;
+        indexes.aborted.write_pending()
+    }
+
+    /// Writes index entries that wait in memory. What a checkpoint covers must not depend on memory.
+    pub(crate) fn write_indexes(&self) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        indexes.offset.write_pending()?;
+        indexes.time.write_pending()?;
+        indexes.aborted.write_pending()
+    }
+
+    /// Makes batches and indexes durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.size() > 0 {
+            self.log.get()?.sync_data()?;
+        }
+        let indexes = self.indexes.read();
+        indexes.offset.sync()?;
+        indexes.time.sync()?;
+        indexes.aborted.sync()
+    }
+
+    /// Reads exactly `buffer` at `position`.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.log.get()?.read_exact_at(buffer, position)
+    }
+
+    /// A position from which a scan forward meets the batch that holds `offset`, if there is one.
+    pub(crate) fn position_before(&self, offset: i64) -> io::Result<u64> {
+        let relative = offset - self.base_offset;
+        let position = self.indexes.read().offset.position_before(relative)?;
+        Ok(if position < self.size() { position } else { 0 })
+    }
+
+    /// The offset from which a search for `timestamp` has to look.
+    pub(crate) fn offset_before_timestamp(&self, timestamp: i64) -> io::Result<i64> {
+        let relative = self.indexes.read().time.offset_before(timestamp)?;
+        Ok(self.base_offset + i64::from(relative.unwrap_or(0)))
+    }
+
+    /// The batch with the greatest timestamp.
+    pub(crate) fn largest_timestamp(&self) -> io::Result<Option<BatchTimestamp>> {
+        if let Some(known) = self.indexes.read().largest {
+            return Ok(known);
+        }
+        let mut indexes = self.indexes.write();
+        let found = self.scan_largest(&indexes, self.size())?;
+        indexes.largest = Some(found);
+        Ok(found)
+    }
+
+    fn scan_largest(&self, indexes: &Indexes, end: u64) -> io::Result<Option<BatchTimestamp>> {
+        let mut largest = None;
+        if let Some(last) = indexes.time.len().checked_sub(1)
+            && let Some(entry) = indexes.time.get(last)?
+        {
+            largest = Some(BatchTimestamp {
+                timestamp: entry.timestamp,
+                last_offset: self.base_offset + i64::from(entry.relative_offset),
+            });
+        }
+        let mut from = 0;
+        if let Some(last) = indexes.offset.len().checked_sub(1)
+            && let Some(entry) = indexes.offset.get(last)?
+        {
+            from = u64::try_from(entry.position).unwrap_or(0);
+        }
+        let mut scan = BatchScan::headers(self, if from < end { from } else { 0 }).until(end);
+        while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
+            let header = batch.header;
+            if largest
+                .is_none_or(|largest: BatchTimestamp| header.max_timestamp > largest.timestamp)
+            {
+                largest = Some(BatchTimestamp {
+                    timestamp: header.max_timestamp,
+                    last_offset: header.last_offset(),
+                });
+            }
+        }
+        Ok(largest)
+    }
+
+    fn first_timestamp(&self) -> io::Result<Option<i64>> {
+        if let Some(known) = self.indexes.read().first_timestamp {
+            return Ok(known);
+        }
+        let first = BatchScan::headers(self, 0)
+            .next()
+            .map_err(ScanError::into_io)?;
+        let first = first.map(|batch| batch.header.max_timestamp);
+        self.indexes.write().first_timestamp = Some(first);
+        Ok(first)
+    }
+
+    /// Cuts the segment at `position`, where the batch with base offset `offset` begins, and its indexes with it.
+    pub(crate) fn truncate(&self, position: u64, offset: i64) -> io::Result<()> {
+        self.cut_indexes(position, offset)?;
+        if position > 0 || self.size() > 0 {
+            self.log.get_or_create()?.set_len(position)?;
+        }
+        self.size.store(position, Ordering::Release);
+        Ok(())
+    }
+
+    /// Cuts the indexes as [`Segment::truncate`] does, and leaves the batches.
+    pub(crate) fn cut_indexes(&self, position: u64, offset: i64) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        let offsets = indexes
+            .offset
+            .partition_point(|entry| u64::try_from(entry.position).is_ok_and(|at| at < position))?;
+        indexes.offset.truncate(offsets)?;
+        let times = indexes.time.partition_point(|entry| {
+            self.base_offset + i64::from(entry.relative_offset) < offset
+        })?;
+        indexes.time.truncate(times)?;
+        let aborted = indexes
+            .aborted
+            .partition_point(|entry| entry.last_offset < offset)?;
+        indexes.aborted.truncate(aborted)?;
+        indexes.bytes_since_entry = 0;
+        indexes.largest = (position == 0).then_some(None);
+        indexes.first_timestamp = (position == 0).then_some(None);
+        Ok(())
+    }
+
+    /// Forgets the indexes, to be built anew by [`Segment::reindex`].
+    pub(crate) fn clear_indexes(&self) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        indexes.offset.truncate(0)?;
+        indexes.time.truncate(0)?;
+        indexes.aborted.truncate(0)?;
+        indexes.bytes_since_entry = 0;
+        indexes.largest = Some(None);
+        indexes.first_timestamp = Some(None);
+        Ok(())
+    }
+
+    /// Indexes a batch that is in the file already.
+    pub(crate) fn reindex(&self, batch: &IndexedBatch, limits: IndexLimits) {
+        self.index_batch(&mut self.indexes.write(), batch, limits);
+    }
+
+    /// Removes the segment's files.
+    pub(crate) fn remove(&self, files: &OpenFiles) -> io::Result<()> {
+        for kind in SegmentFile::ALL {
+            match files
+                .fs()
+                .remove_file(&path_of(&self.dir, self.base_offset, kind))
+            {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is about to be appended, for the decision to roll.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incoming {
+    pub(crate) bytes: u64,
+    pub(crate) last_offset: i64,
+    pub(crate) max_timestamp: i64,
+    pub(crate) segment_bytes: u32,
+    pub(crate) segment_ms: i64,
+}

@@ -1,0 +1,77 @@
+//! Kafka's file names within a partition's directory.
+
+use std::path::{Path, PathBuf};
+
+/// Digits of a base offset in a file name.
+const DIGITS: usize = 20;
+
+/// The kinds of files that are named after an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SegmentFile {
+    Log,
+    OffsetIndex,
+    TimeIndex,
+    AbortedIndex,
+    ProducerSnapshot,
+}
+
+impl SegmentFile {
+    /// The files of a segment. A snapshot at its base offset describes what lies before it, but goes with it too.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Log,
+        Self::OffsetIndex,
+        Self::TimeIndex,
+        Self::AbortedIndex,
+        Self::ProducerSnapshot,
+    ];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::OffsetIndex => "index",
+            Self::TimeIndex => "timeindex",
+            Self::AbortedIndex => "txnindex",
+            Self::ProducerSnapshot => "snapshot",
+        }
+    }
+
+    /// The kind and the offset that a file name stands for.
+    pub(crate) fn parse(name: &str) -> Option<(Self, i64)> {
+        let (digits, extension) = name.split_once('.')?;
+        if digits.len() != DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let kind = Self::ALL
+            .into_iter()
+            .find(|kind| kind.extension() == extension)?;
+        Some((kind, digits.parse().ok()?))
+    }
+}
+
+/// The path of a file of the segment at `base_offset`.
+pub(crate) fn path_of(dir: &Path, base_offset: i64, kind: SegmentFile) -> PathBuf {
+    dir.join(format!("{base_offset:0DIGITS$}.{}", kind.extension()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_twenty_digits_and_come_back() {
+        for kind in SegmentFile::ALL {
+            let path = path_of(Path::new("d"), 42, kind);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(name.starts_with("00000000000000000042."));
+            assert_eq!(SegmentFile::parse(name), Some((kind, 42)));
+        }
+        for foreign in [
+            "42.log",
+            "0000000000000000004x.log",
+            "00000000000000000042.log.deleted",
+            "99999999999999999999.log",
+        ] {
+            assert_eq!(SegmentFile::parse(foreign), None, "{foreign}");
+        }
+    }
+}

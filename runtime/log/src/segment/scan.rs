@@ -1,0 +1,151 @@
+//! Walks the batches of a segment file.
+
+use std::io;
+
+use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
+
+use super::Segment;
+
+/// Read at once when only headers are wanted: small batches come several in one read, large ones are jumped over.
+const HEADER_WINDOW: usize = 8 << 10;
+/// Read at once when every byte is wanted.
+const WHOLE_WINDOW: usize = 256 << 10;
+
+/// A batch where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScannedBatch {
+    pub(crate) position: u64,
+    pub(crate) header: BatchHeader,
+}
+
+/// Why a scan stopped before the segment's end.
+#[derive(Debug)]
+pub(crate) enum ScanError {
+    Io(io::Error),
+    /// No sound batch begins at `position`.
+    Corrupt {
+        position: u64,
+        reason: String,
+    },
+}
+
+impl ScanError {
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io(error) => error,
+            Self::Corrupt { position, reason } => io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("corrupt batch at position {position}: {reason}"),
+            ),
+        }
+    }
+}
+
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Walks the batches from a position, which must be the start of one, to the segment's end.
+pub(crate) struct BatchScan<'a> {
+    segment: &'a Segment,
+    position: u64,
+    end: u64,
+    window: usize,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    whole: bool,
+}
+
+impl<'a> BatchScan<'a> {
+    /// Looks at headers only.
+    pub(crate) fn headers(segment: &'a Segment, position: u64) -> Self {
+        Self::new(segment, position, HEADER_WINDOW, false)
+    }
+
+    /// Stops before `end`, which must be the end of a batch.
+    pub(crate) fn until(mut self, end: u64) -> Self {
+        self.end = self.end.min(end);
+        self
+    }
+
+    /// Reads every batch whole and checks its CRC.
+    pub(crate) fn whole(segment: &'a Segment, position: u64) -> Self {
+        Self::new(segment, position, WHOLE_WINDOW, true)
+    }
+
+    fn new(segment: &'a Segment, position: u64, window: usize, whole: bool) -> Self {
+        Self {
+            segment,
+            position,
+            end: segment.size(),
+            window,
+            buffer: Vec::new(),
+            buffer_at: position,
+            whole,
+        }
+    }
+
+    /// Where the next batch begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next batch, or none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<ScannedBatch>, ScanError> {
+        let position = self.position;
+        let remaining = self.end.saturating_sub(position);
+        if remaining == 0 {
+            return Ok(None);
+        }
+        let corrupt = |reason: String| ScanError::Corrupt { position, reason };
+        if remaining < HEADER_LEN as u64 {
+            return Err(corrupt(format!(
+                "only {remaining} bytes are left, a header has {HEADER_LEN}"
+            )));
+        }
+        let header = BatchHeader::parse(self.bytes(position, HEADER_LEN)?)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let size = header.size_in_bytes();
+        if size as u64 > remaining {
+            return Err(corrupt(format!(
+                "the batch has {size} bytes, only {remaining} are left"
+            )));
+        }
+        if self.whole {
+            let bytes = self.bytes(position, size)?;
+            BatchView::parse(bytes)
+                .and_then(|batch| batch.verify_crc())
+                .map_err(|error| corrupt(error.to_string()))?;
+        }
+        self.position += size as u64;
+        Ok(Some(ScannedBatch { position, header }))
+    }
+
+    /// The bytes of a batch that the scan has just returned.
+    pub(crate) fn batch_bytes(&mut self, batch: &ScannedBatch) -> Result<&[u8], ScanError> {
+        self.bytes(batch.position, batch.header.size_in_bytes())
+    }
+
+    /// `len` bytes at `position`, all below the end.
+    fn bytes(&mut self, position: u64, len: usize) -> Result<&[u8], ScanError> {
+        let start = position
+            .checked_sub(self.buffer_at)
+            .and_then(|start| usize::try_from(start).ok())
+            .filter(|start| start + len <= self.buffer.len());
+        let start = match start {
+            Some(start) => start,
+            None => {
+                let available = usize::try_from(self.end - position).unwrap_or(usize::MAX);
+                let wanted = self.window.max(len).min(available);
+                self.buffer.clear();
+                self.buffer.resize(wanted, 0);
+                self.segment.read_at(&mut self.buffer, position)?;
+                self.buffer_at = position;
+                0
+            }
+        };
+        Ok(&self.buffer[start..start + len])
+    }
+}

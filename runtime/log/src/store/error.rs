@@ -1,0 +1,85 @@
+//! What can go wrong with a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::CheckpointError;
+use crate::journal::{JournalError, Lsn};
+use crate::producer_state::SnapshotError;
+
+/// Damage that was found while a log was recovered, and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub path: PathBuf,
+    pub position: u64,
+    pub reason: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} at position {}: {}",
+            self.path.display(),
+            self.position,
+            self.reason
+        )
+    }
+}
+
+/// Why a store cannot be opened, changed or closed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Another process, or another store of this one, has the directory.
+    #[error("the data directory {} is in use by another process", dir.display())]
+    Locked { dir: PathBuf },
+    /// `meta.properties` names another node or cluster.
+    #[error("the data directory {} belongs to {what} {found}, not to {expected}", dir.display())]
+    ForeignDirectory {
+        dir: PathBuf,
+        what: &'static str,
+        found: String,
+        expected: String,
+    },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The node checkpoint is there and cannot be believed; without it, acknowledged records could be dropped.
+    #[error("the checkpoint {} is damaged: {reason}; restore it from a copy of the disk", path.display())]
+    DamagedCheckpoint { path: PathBuf, reason: String },
+    #[error("the producer states of {} cannot be read: {source}", dir.display())]
+    Producers { dir: PathBuf, source: SnapshotError },
+    /// The journal continues a log behind where its segments and earlier entries end.
+    #[error(
+        "the journal's entry {lsn} appends to {log} at offset {base_offset}, but the log ends at {log_end}"
+    )]
+    Gap {
+        log: String,
+        lsn: Lsn,
+        log_end: i64,
+        base_offset: i64,
+    },
+    #[error("{log:?} is not a name that a partition can have")]
+    Name { log: String },
+    #[error("the journal: {0}")]
+    Journal(#[from] JournalError),
+    #[error("the store takes no writes any more: {reason}")]
+    Poisoned { reason: String },
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

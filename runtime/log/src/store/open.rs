@@ -1,0 +1,409 @@
+//! Bringing a data directory back.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use super::node_checkpoint::NodeCheckpoint;
+use super::worker::{Signal, Worker};
+use super::{
+    DELETED_SUFFIX, JOURNAL_DIR, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared, StoreError,
+    check_name, key_of, suffixed, write_log_dir,
+};
+use crate::checkpoint::{
+    CLEAN_SHUTDOWN, CleanShutdown, META_PROPERTIES, MetaProperties, PARTITION_METADATA,
+    PartitionMetadata,
+};
+use crate::fs::{FileLock, FileSystem};
+use crate::journal::{EntryKind, Journal, JournalOptions, Lsn};
+use crate::log::{LoadPlan, Log, LogId, RedoChange};
+use crate::{FlushMode, LogConfig, StoreOptions};
+
+/// What opening a store found.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryReport {
+    /// The store was closed cleanly before, so nothing had to be recovered.
+    pub was_clean: bool,
+    pub logs: usize,
+    /// Entries of the journal that were applied.
+    pub redone_entries: u64,
+    /// Damage that was found, and what was done about it.
+    pub problems: Vec<Problem>,
+}
+
+/// A partition's directory.
+struct LogDir {
+    id: LogId,
+    path: PathBuf,
+}
+
+struct Opening {
+    options: StoreOptions,
+    shared: Arc<Shared>,
+    checkpoint: NodeCheckpoint,
+    logs: HashMap<LogKey, Arc<Log>>,
+    /// Directories of which nothing durable is known so far.
+    unknown: HashMap<LogKey, LogDir>,
+    next_incarnation: u64,
+    report: RecoveryReport,
+}
+
+pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryReport), StoreError> {
+    let fs = Arc::clone(&options.fs);
+    let root = options.dir.clone();
+    fs.create_dir_all(&root)
+        .map_err(|source| StoreError::io("creating", &root, source))?;
+    let lock = take_lock(&*fs, &root)?;
+    let meta = check_owner(&options)?;
+    let found = NodeCheckpoint::read(&*fs, &root)?;
+    let marker = root.join(CLEAN_SHUTDOWN);
+    let was_clean = CleanShutdown::exists(&*fs, &marker)?;
+    let is_settled = found
+        .as_ref()
+        .is_some_and(|found| found.flush == options.flush);
+    let was_journaled = found
+        .as_ref()
+        .is_some_and(|found| found.flush == FlushMode::Journal);
+    let checkpoint = found.unwrap_or_else(|| NodeCheckpoint::new(options.flush));
+    let mut opening = Opening {
+        shared: Shared::new(&options),
+        next_incarnation: checkpoint.next_incarnation,
+        checkpoint,
+        logs: HashMap::new(),
+        unknown: HashMap::new(),
+        report: RecoveryReport {
+            was_clean,
+            ..RecoveryReport::default()
+        },
+        options,
+    };
+    opening.load_logs(was_clean, was_journaled)?;
+    let worker = Worker::default();
+    opening.redo_journal(was_journaled, worker.signal())?;
+    opening.set_strays_aside()?;
+    let store = opening.finish(meta, lock, worker);
+    if !is_settled {
+        // From the first append on it must be known how this run makes appends durable.
+        store.0.checkpoint()?;
+        if store.0.options.flush == FlushMode::Os {
+            remove_journal(&*fs, &root)?;
+        }
+    }
+    CleanShutdown::delete(&*fs, &marker)?;
+    let interval = Duration::from_millis(store.0.options.checkpoint_interval_ms);
+    store
+        .0
+        .worker
+        .start(Arc::downgrade(&store.0), interval)
+        .map_err(|source| StoreError::io("starting the checkpoint thread of", &root, source))?;
+    for problem in &store.1.problems {
+        tracing::error!(%problem, "damage was found");
+    }
+    Ok(store)
+}
+
+impl Opening {
+    fn load_logs(&mut self, was_clean: bool, was_journaled: bool) -> Result<(), StoreError> {
+        for dir in self.list_logs()? {
+            let key = (dir.id.topic_id, dir.id.partition);
+            let known = self.checkpoint.get(&key).cloned();
+            let incarnation = known.as_ref().map_or(0, |known| known.incarnation);
+            let plan = match known {
+                Some(known) if was_clean => LoadPlan::Closed(known),
+                Some(known) if was_journaled => LoadPlan::Journaled(known),
+                None if was_journaled && !was_clean => {
+                    // The journal has this log from its creation on, or it was never durable.
+                    self.unknown.insert(key, dir);
+                    continue;
+                }
+                known => LoadPlan::Scanned(known),
+            };
+            let loaded = Log::load(dir.id, dir.path, incarnation, &self.shared, plan)?;
+            self.report.problems.extend(loaded.problems);
+            self.logs.insert(key, loaded.log);
+        }
+        Ok(())
+    }
+
+    fn list_logs(&mut self) -> Result<Vec<LogDir>, StoreError> {
+        let root = self.options.dir.clone();
+        let fs = Arc::clone(&self.shared.fs);
+        let io = |source| StoreError::io("listing", &root, source);
+        let mut found = Vec::new();
+        for entry in fs.read_dir(&root).map_err(io)? {
+            let path = root.join(&entry.name);
+            if !entry.is_dir || entry.name == JOURNAL_DIR || entry.name.ends_with(STRAY_SUFFIX) {
+                continue;
+            }
+            if entry.name.ends_with(DELETED_SUFFIX) {
+                fs.remove_dir_all(&path)
+                    .map_err(|source| StoreError::io("deleting", &path, source))?;
+                continue;
+            }
+            let Some((topic, partition)) = split_name(&entry.name) else {
+                continue;
+            };
+            match PartitionMetadata::read(&*fs, &path.join(PARTITION_METADATA)) {
+                Ok(Some(metadata)) => found.push(LogDir {
+                    id: LogId {
+                        topic_id: metadata.topic_id,
+                        topic,
+                        partition,
+                    },
+                    path,
+                }),
+                // A creation that a crash cut short leaves this; what it made was never used.
+                Ok(None) | Err(crate::checkpoint::CheckpointError::Malformed { .. }) => {
+                    self.report.problems.push(Problem {
+                        path,
+                        position: 0,
+                        reason: format!(
+                            "the directory has no sound {PARTITION_METADATA}, so it is left alone"
+                        ),
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Applies the journal of a node that was not closed, and starts the journal of this one.
+    fn redo_journal(
+        &mut self,
+        was_journaled: bool,
+        signal: &Arc<Signal>,
+    ) -> Result<(), StoreError> {
+        let dir = self.options.dir.join(JOURNAL_DIR);
+        let runs = self.options.flush == FlushMode::Journal;
+        if !was_journaled && !runs {
+            return Ok(());
+        }
+        if !was_journaled {
+            // Whatever lies there is of a time before the logs were written without a journal.
+            remove_journal(&*self.shared.fs, &self.options.dir)?;
+        }
+        let mut redo = Journal::open(Arc::clone(&self.shared.fs), &dir)?;
+        while let Some((lsn, entry)) = redo.next_entry()? {
+            let key = (entry.topic_id, entry.partition);
+            self.next_incarnation = self
+                .next_incarnation
+                .max(entry.incarnation.saturating_add(1));
+            if self.redo_entry(lsn, key, entry.incarnation, entry.kind)? {
+                self.report.redone_entries += 1;
+            }
+        }
+        for log in self.logs.values() {
+            log.settle();
+        }
+        if runs {
+            let signal = Arc::clone(signal);
+            let roll_limit = self.options.checkpoint_journal_bytes;
+            let defaults = JournalOptions::default();
+            let journal = redo.start(JournalOptions {
+                first_lsn: self.checkpoint.next_lsn.max(Lsn(1)),
+                total_bytes_max: defaults.total_bytes_max.max(roll_limit.saturating_mul(2)),
+                on_roll: Some(Arc::new(move |bytes| {
+                    if bytes >= roll_limit {
+                        signal.want_checkpoint();
+                    }
+                })),
+                ..defaults
+            })?;
+            self.shared.start_journal(journal);
+        }
+        Ok(())
+    }
+
+    /// False when the entry changes nothing: its log has it already, is another one by now, or is gone.
+    fn redo_entry(
+        &mut self,
+        lsn: Lsn,
+        key: LogKey,
+        incarnation: u64,
+        kind: EntryKind<'_>,
+    ) -> Result<bool, StoreError> {
+        if let EntryKind::Create { topic } = kind {
+            return self.redo_create(lsn, key, incarnation, topic);
+        }
+        let Some(log) = self
+            .logs
+            .get(&key)
+            .filter(|log| log.incarnation() == incarnation)
+        else {
+            return Ok(false);
+        };
+        if lsn <= log.last_lsn() {
+            return Ok(false);
+        }
+        match kind {
+            EntryKind::Append { base_offset, bytes } => log.redo_append(lsn, base_offset, bytes)?,
+            EntryKind::Truncate { to } => log.redo_change(lsn, RedoChange::Truncate { to })?,
+            EntryKind::Reset { to } => log.redo_change(lsn, RedoChange::Reset { to })?,
+            EntryKind::LogStart { to } => log.redo_change(lsn, RedoChange::LogStart { to })?,
+            EntryKind::Delete => {
+                let dir = log.dir().to_owned();
+                self.logs.remove(&key);
+                remove_dir(&*self.shared.fs, &dir)?;
+            }
+            EntryKind::Create { .. } => unreachable!("handled above"),
+        }
+        Ok(true)
+    }
+
+    fn redo_create(
+        &mut self,
+        lsn: Lsn,
+        key: LogKey,
+        incarnation: u64,
+        topic: &str,
+    ) -> Result<bool, StoreError> {
+        if self
+            .logs
+            .get(&key)
+            .is_some_and(|log| log.incarnation() >= incarnation)
+        {
+            return Ok(false);
+        }
+        let id = LogId {
+            topic_id: key.0,
+            topic: topic.to_owned(),
+            partition: key.1,
+        };
+        check_name(&id)?;
+        self.logs.remove(&key);
+        self.unknown.remove(&key);
+        let path = self.options.dir.join(id.to_string());
+        // Its entries are in the journal, all of them: whatever the directory has is repeated from there.
+        remove_dir(&*self.shared.fs, &path)?;
+        write_log_dir(&self.shared, &path, key.0)?;
+        let log = Log::create(id, path, incarnation, &self.shared, LogConfig::default());
+        log.set_last_lsn(lsn);
+        self.logs.insert(key, log);
+        Ok(true)
+    }
+
+    fn set_strays_aside(&mut self) -> Result<(), StoreError> {
+        for dir in std::mem::take(&mut self.unknown).into_values() {
+            let aside = suffixed(&dir.path, STRAY_SUFFIX);
+            self.shared
+                .fs
+                .rename(&dir.path, &aside)
+                .map_err(|source| StoreError::io("setting aside", &dir.path, source))?;
+            self.report.problems.push(Problem {
+                reason: format!(
+                    "neither checkpoint nor journal know this log; it is set aside as {}",
+                    aside.display()
+                ),
+                path: dir.path,
+                position: 0,
+            });
+        }
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        meta: MetaProperties,
+        lock: Box<dyn FileLock>,
+        worker: Worker,
+    ) -> (Arc<LogStore>, RecoveryReport) {
+        let mut report = self.report;
+        report.logs = self.logs.len();
+        let logs: HashMap<_, _> = self
+            .logs
+            .into_values()
+            .map(|log| (key_of(&log), log))
+            .collect();
+        let store = LogStore {
+            options: self.options,
+            meta,
+            shared: self.shared,
+            logs: RwLock::new(logs),
+            changing: Mutex::new(()),
+            next_incarnation: AtomicU64::new(self.next_incarnation),
+            checkpoint: Mutex::new(self.checkpoint),
+            names_changed: AtomicBool::new(true),
+            worker,
+            is_closed: AtomicBool::new(false),
+            _lock: lock,
+        };
+        (Arc::new(store), report)
+    }
+}
+
+fn take_lock(fs: &dyn FileSystem, root: &Path) -> Result<Box<dyn FileLock>, StoreError> {
+    let path = root.join(".lock");
+    fs.lock(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked {
+            dir: root.to_owned(),
+        },
+        _ => StoreError::io("locking", &path, source),
+    })
+}
+
+/// Whose directory it is; a new one becomes this node's.
+fn check_owner(options: &StoreOptions) -> Result<MetaProperties, StoreError> {
+    let path = options.dir.join(META_PROPERTIES);
+    let foreign = |what, found: String, expected: String| StoreError::ForeignDirectory {
+        dir: options.dir.clone(),
+        what,
+        found,
+        expected,
+    };
+    if let Some(meta) = MetaProperties::read(&*options.fs, &path)? {
+        if meta.node_id != options.node_id {
+            return Err(foreign(
+                "node",
+                meta.node_id.to_string(),
+                options.node_id.to_string(),
+            ));
+        }
+        return match &options.cluster_id {
+            Some(expected) if *expected != meta.cluster_id => {
+                Err(foreign("cluster", meta.cluster_id, expected.clone()))
+            }
+            _ => Ok(meta),
+        };
+    }
+    let cluster_id = options.cluster_id.clone();
+    let meta = MetaProperties {
+        cluster_id: cluster_id.unwrap_or_else(|| crate::checkpoint::id_to_text(Uuid::new_v4())),
+        node_id: options.node_id,
+        directory_id: Uuid::new_v4(),
+    };
+    meta.write(&*options.fs, &path)?;
+    Ok(meta)
+}
+
+fn remove_journal(fs: &dyn FileSystem, root: &Path) -> Result<(), StoreError> {
+    remove_dir(fs, &root.join(JOURNAL_DIR))?;
+    fs.sync_dir(root)
+        .map_err(|source| StoreError::io("syncing", root, source))
+}
+
+fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreError> {
+    match fs.remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("deleting", dir, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `TOPIC-PARTITION`
+fn split_name(name: &str) -> Option<(String, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    let partition = partition
+        .parse()
+        .ok()
+        .filter(|_| is_number && !topic.is_empty())?;
+    Some((topic.to_owned(), partition))
+}

@@ -1,0 +1,117 @@
+//! What the logs of a store have in common.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{Health, StoreError};
+use crate::clock::Clock;
+use crate::fs::FileSystem;
+use crate::journal::{EntryRef, FlushListener, Journal, JournalError, JournalHealth, Lsn};
+use crate::segment::OpenFiles;
+use crate::{FlushMode, StoreOptions};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) open_files: Arc<OpenFiles>,
+    flush: FlushMode,
+    /// Set when recovery is over; none in `FlushMode::Os`.
+    journal: OnceLock<Arc<Journal>>,
+    poisoned: OnceLock<String>,
+    /// The last append of some log found no room.
+    is_full: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(options: &StoreOptions) -> Arc<Self> {
+        Arc::new(Self {
+            fs: Arc::clone(&options.fs),
+            clock: Arc::clone(&options.clock),
+            open_files: OpenFiles::new(Arc::clone(&options.fs), options.open_files_max),
+            flush: options.flush,
+            journal: OnceLock::new(),
+            poisoned: OnceLock::new(),
+            is_full: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn start_journal(&self, journal: Journal) {
+        assert!(
+            self.journal.set(Arc::new(journal)).is_ok(),
+            "a store has one journal"
+        );
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.get()
+    }
+
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        self.flush == FlushMode::Journal
+    }
+
+    /// Gives an entry to the journal; nothing to do without one.
+    pub(crate) fn journal_append(
+        &self,
+        entry: EntryRef<'_>,
+        listener: &Arc<dyn FlushListener>,
+        end_offset: i64,
+        within: Duration,
+    ) -> Result<Lsn, JournalError> {
+        match self.journal() {
+            Some(journal) => journal.append(entry, listener, end_offset, within),
+            None => Ok(Lsn::ZERO),
+        }
+    }
+
+    pub(crate) async fn flushed(&self, lsn: Lsn) -> Result<(), StoreError> {
+        match self.journal() {
+            Some(journal) => Ok(journal.flushed_to(lsn).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// An append found no room, or found it again.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        if self.is_full.load(Ordering::Relaxed) != is_full {
+            self.is_full.store(is_full, Ordering::Relaxed);
+        }
+    }
+
+    /// Stops all writes for good: what is durable is not known any more.
+    pub(crate) fn poison(&self, reason: &str) {
+        if self.poisoned.set(reason.to_owned()).is_ok() {
+            tracing::error!(reason, "the store takes no writes any more");
+        }
+        if let Some(journal) = self.journal() {
+            journal.poison(reason);
+        }
+    }
+
+    /// The reason when the store was poisoned.
+    pub(crate) fn check_healthy(&self) -> Result<(), String> {
+        self.poisoned
+            .get()
+            .map_or(Ok(()), |reason| Err(reason.clone()))
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        if let Err(reason) = self.check_healthy() {
+            return Health::Poisoned { reason };
+        }
+        match self.journal().map(|journal| journal.health()) {
+            Some(JournalHealth::Poisoned { reason }) => Health::Poisoned {
+                reason: reason.to_string(),
+            },
+            Some(JournalHealth::Full { reason }) => Health::Full {
+                reason: reason.to_string(),
+            },
+            _ if self.is_full.load(Ordering::Relaxed) => Health::Full {
+                reason: "there is no room for segment files".to_owned(),
+            },
+            _ => Health::Ok,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The background thread of a store: when checkpoints are taken.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::LogStore;
+
+/// How often the thread looks whether the journal is full and waits for a checkpoint to make room.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The thread, and how to wake and stop it.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    signal: Arc<Signal>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wants_checkpoint: bool,
+    stops: bool,
+}
+
+impl Signal {
+    /// Asks for a checkpoint soon.
+    pub(super) fn want_checkpoint(&self) {
+        self.state.lock().wants_checkpoint = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until a checkpoint is wanted or `until` has come; false when the thread has to stop.
+    fn wait(&self, until: Instant) -> bool {
+        let mut state = self.state.lock();
+        while !state.stops && !state.wants_checkpoint {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        !state.stops
+    }
+
+    fn take_wish(&self) -> bool {
+        std::mem::take(&mut self.state.lock().wants_checkpoint)
+    }
+}
+
+impl Worker {
+    pub(super) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
+    pub(super) fn start(&self, store: Weak<LogStore>, interval: Duration) -> std::io::Result<()> {
+        let signal = Arc::clone(&self.signal);
+        let thread = thread::Builder::new()
+            .name("log-checkpoint".to_owned())
+            .spawn(move || run(&store, &signal, interval))?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Stops the thread and waits for it.
+    pub(super) fn stop(&self) {
+        self.signal.state.lock().stops = true;
+        self.signal.changed.notify_all();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(store: &Weak<LogStore>, signal: &Signal, interval: Duration) {
+    let mut last = Instant::now();
+    loop {
+        let due = last + interval;
+        if !signal.wait(due.min(Instant::now() + LOOK_EVERY)) {
+            return;
+        }
+        let Some(store) = store.upgrade() else { return };
+        let is_due = Instant::now() >= due;
+        if !signal.take_wish() && !is_due && !store.journal_is_full() {
+            continue;
+        }
+        if is_due {
+            store.sweep();
+        }
+        if let Err(error) = store.checkpoint() {
+            tracing::error!(%error, "the checkpoint failed; the journal keeps what it covers");
+        }
+        last = Instant::now();
+    }
+}

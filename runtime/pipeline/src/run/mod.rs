@@ -1,2 +1,0 @@
-//! A running pipeline.
-pub mod histogram;

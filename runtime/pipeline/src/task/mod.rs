@@ -1,2 +1,0 @@
-//! Stage tasks.
-pub mod partitioner;
