@@ -3,4 +3,9 @@
 //! Must not know the broker, its log or its files: it reaches them through `ports` alone.
 //! Read `ports.rs` first, then `plan/mod.rs`, then `task/mod.rs`.
 
+pub mod manifest;
+pub mod plan;
 pub mod ports;
+pub mod run;
+pub mod source;
+pub mod task;

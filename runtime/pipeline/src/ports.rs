@@ -9,6 +9,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use millstream_records::Compression;
 
 /// The compacted topic in which sources keep their progress, one record per source:
 /// key `<pipeline id>/<source>`, value the progress as JSON. Written in the transaction that
@@ -97,12 +98,14 @@ pub trait InputPartition: Send + Sync + 'static {
 pub trait Transaction: Send {
     /// Appends one finished batch (uncompressed or compressed, transactional, carrying the lease's
     /// producer id, epoch and the sequence that the caller counts per partition). The partition is
-    /// registered in the transaction before its first data.
+    /// registered in the transaction before its first data. Base offset and leader epoch may be
+    /// assigned in place. After [`PortError::NotLeader`] nothing was appended, and the same batch
+    /// may be given again.
     fn append(
         &mut self,
         topic: &str,
         partition: i32,
-        batch: Vec<u8>,
+        batch: &mut [u8],
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// Adds the positions of the lease's group: the offsets of the next records to read.
@@ -135,6 +138,9 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// The largest batch that the topic takes, in bytes (`max.message.bytes`).
     pub message_bytes_max: usize,
+    /// What batches should be compressed with (`compression.type`); none where the topic keeps
+    /// what producers send.
+    pub compression: Compression,
 }
 
 /// One task: a stage (or a source) on one input partition.

@@ -1,0 +1,265 @@
+//! Manifests, plugins and topics in; plans or mistakes out.
+
+use super::*;
+use std::path::Path;
+
+fn plugin(name: &str, inputs: &[&str], outputs: &[&str]) -> PluginFacts {
+    PluginFacts {
+        name: name.into(),
+        version: "0.1.0".into(),
+        inputs: inputs.iter().map(|s| s.to_string()).collect(),
+        outputs: outputs.iter().map(|s| s.to_string()).collect(),
+        config_schema: None,
+    }
+}
+
+/// Every stage has a plugin by its own name; `sink` has no output, `join` two inputs, `route` two
+/// outputs, all others one of each.
+fn plugins(manifest: &Manifest) -> BTreeMap<String, PluginFacts> {
+    manifest
+        .stages
+        .iter()
+        .map(|stage| {
+            let name = stage.name.get_ref().as_str();
+            let facts = match name {
+                "sink" => plugin(name, &["in"], &[]),
+                "join" => plugin(name, &["left", "right"], &["out"]),
+                "route" => plugin(name, &["in"], &["late", "ontime"]),
+                _ => plugin(name, &["in"], &["out"]),
+            };
+            (name.to_owned(), facts)
+        })
+        .collect()
+}
+
+fn manifest(body: &str) -> Manifest {
+    let text = format!("manifest = 1\npipeline = \"p\"\n{body}");
+    let (manifest, report) = Manifest::read_text(Path::new("p.toml"), text);
+    assert!(report.is_empty(), "{report}");
+    manifest.unwrap()
+}
+
+fn facts(existing: &[(&str, i32)]) -> TopicFacts {
+    let info = |partitions| TopicInfo {
+        partitions,
+        message_bytes_max: 1 << 20,
+        compression: millstream_records::Compression::None,
+    };
+    TopicFacts {
+        existing: existing
+            .iter()
+            .map(|(name, partitions)| (name.to_string(), info(*partitions)))
+            .collect(),
+        default_partitions: 1,
+    }
+}
+
+fn plan(body: &str, existing: &[(&str, i32)]) -> Result<Plan, Report> {
+    let manifest = manifest(body);
+    Plan::new(&manifest, &plugins(&manifest), &facts(existing), "p")
+}
+
+fn mistakes(body: &str, existing: &[(&str, i32)]) -> Vec<String> {
+    let report = plan(body, existing).expect_err("a mistake");
+    report
+        .entries()
+        .iter()
+        .map(|entry| {
+            let help = entry.problem.help.as_deref().unwrap_or_default();
+            let problem = entry.problem;
+            format!(
+                "{}:{} {} ({}) [{help}]",
+                entry.line, entry.column, problem.message, problem.label
+            )
+        })
+        .collect()
+}
+
+fn created(plan: &Plan) -> Vec<(&str, i32)> {
+    plan.topics_to_create
+        .iter()
+        .map(|spec| (spec.name.as_str(), spec.partitions.unwrap()))
+        .collect()
+}
+
+#[test]
+fn output_topics_take_the_partition_count_of_what_is_read() {
+    // The stages stand in the manifest against the flow.
+    let body = r#"
+[stage.route]
+plugin = "route"
+inputs = "clean"
+outputs = { late = "late", ontime = { topic = "ontime", "compression.type" = "zstd" } }
+on_error = { reject = "skip" }
+[stage.clean]
+plugin = "clean"
+inputs = "flights"
+outputs = "clean"
+dead_letters = "dead"
+[topic.flights]
+partitions = 4
+config = { "retention.ms" = 5 }
+[topic.late]
+partitions = 2
+"#;
+    let plan = plan(body, &[]).unwrap();
+    assert_eq!(
+        created(&plan),
+        [
+            ("flights", 4),
+            ("late", 2),
+            ("clean", 4),
+            ("dead", 4),
+            ("ontime", 4)
+        ]
+    );
+    let config = |name: &str| {
+        let spec = plan.topics_to_create.iter().find(|spec| spec.name == name);
+        spec.unwrap().config.clone()
+    };
+    assert_eq!(config("flights"), [("retention.ms".into(), "5".into())]);
+    assert_eq!(
+        config("ontime"),
+        [("compression.type".into(), "zstd".into())]
+    );
+    let names: Vec<_> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
+    assert_eq!(names, ["clean", "route"]);
+    let clean = &plan.stages[0];
+    assert_eq!(clean.group, "millstream.p.clean");
+    assert_eq!(clean.partitions, 4);
+    assert_eq!(clean.dead_letters.as_deref(), Some("dead"));
+    assert_eq!(clean.task("p", 3).transactional_id(), "p/clean/3");
+    assert_eq!(clean.claim(3).partitions, [("flights".to_owned(), 3)]);
+    assert_eq!(plan.stages[1].dead_letters, None);
+    assert_eq!(
+        plan.topics(),
+        ["flights", "clean", "dead", "late", "ontime"]
+    );
+    assert!(plan.notices.is_empty());
+}
+
+#[test]
+fn existing_topics_are_kept_and_compared() {
+    let body = "[stage.a]\nplugin = \"a\"\ninputs = \"in\"\noutputs = \"out\"\n[topic.out]\npartitions = 3\n";
+    let sound = plan(body, &[("in", 2), ("out", 3)]).unwrap();
+    assert_eq!(created(&sound), [("p.a.dead", 2)]);
+    assert!(sound.notices.is_empty());
+    assert_eq!(
+        mistakes(body, &[("in", 2), ("out", 5)]),
+        ["8:14 the topic `out` exists with 5 partitions (must be 5) []"]
+    );
+}
+
+#[test]
+fn a_later_incarnation_keeps_its_own_offsets() {
+    let manifest = manifest("[stage.a]\nplugin = \"a\"\ninputs = \"in\"\noutputs = \"out\"\n");
+    let plan = Plan::new(&manifest, &plugins(&manifest), &facts(&[]), "p-2").unwrap();
+    assert_eq!(plan.stages[0].group, "millstream.p-2.a");
+    assert!(plan.notices[0].contains("topic in does not exist"));
+    assert_eq!(
+        plan.stages[0].task(&plan.pipeline_id, 0).transactional_id(),
+        "p-2/a/0"
+    );
+}
+
+#[test]
+fn mistakes_between_manifest_plugins_and_topics_are_told_at_once() {
+    let body = r#"
+[stage.route]
+plugin = "route"
+inputs = { in = "a" }
+outputs = { lat = "late" }
+config = { depth = 3 }
+[stage.join]
+plugin = "join"
+inputs = { left = "a", right = "b" }
+outputs = "__consumer_offsets"
+start = { if_no_offset = { offsets = { "9" = 1 } } }
+[stage.sink]
+plugin = "sink"
+inputs = { in = "a" }
+outputs = "nowhere"
+"#;
+    assert_eq!(
+        mistakes(body, &[("a", 2), ("b", 3)]),
+        [
+            "4:8 the output `late` of the plugin route has no topic (in this stage's `outputs`) [for example outputs = { late = \"TOPIC\" }]",
+            "4:8 the output `ontime` of the plugin route has no topic (in this stage's `outputs`) [for example outputs = { ontime = \"TOPIC\" }]",
+            "7:13 the plugin route has no output `lat` (no such output) [did you mean `late`?]",
+            "8:10 the plugin route takes no config (leave this out) []",
+            "11:32 the inputs of stage `join` have different partition counts (`b` has 3 partitions, `a` has 2) [records that belong together must have the same partition in each]",
+            "12:11 the topic `__consumer_offsets` belongs to the system (cannot be written by a pipeline) []",
+            "13:26 `start` names partition 9 of stage `join`, whose input has 2 (partitions are 0 to 1) []",
+            "17:11 the plugin sink has 0 outputs: none (for which output is this?) [leave `outputs` out]",
+        ]
+    );
+}
+
+#[test]
+fn a_plugin_with_several_inputs_wants_them_named() {
+    assert_eq!(
+        mistakes(
+            "[stage.join]\nplugin = \"join\"\ninputs = \"a\"\noutputs = \"o\"\n",
+            &[]
+        ),
+        [
+            "5:10 the plugin join has 2 inputs: `left` and `right` (for which input is this?) [write inputs = { left = \"a\", … }]"
+        ]
+    );
+}
+
+#[test]
+fn cycles_are_found_however_long() {
+    assert_eq!(
+        mistakes(
+            "[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"x\"\n",
+            &[]
+        ),
+        [
+            "6:11 the stages form a cycle: a -> a (this closes the cycle) [a stage must not read, through others or itself, what it writes]"
+        ]
+    );
+    let body = "[stage.before]\nplugin = \"a\"\ninputs = \"w\"\noutputs = \"x\"\n\
+[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"y\"\n\
+[stage.b]\nplugin = \"a\"\ninputs = \"y\"\noutputs = \"z\"\n\
+[stage.c]\nplugin = \"a\"\ninputs = \"z\"\noutputs = \"o\"\ndead_letters = \"x\"\n\
+[stage.after]\nplugin = \"a\"\ninputs = \"o\"\noutputs = \"last\"\n";
+    assert_eq!(
+        mistakes(body, &[]),
+        [
+            "19:16 the stages form a cycle: a -> b -> c -> a (this closes the cycle) [a stage must not read, through others or itself, what it writes]"
+        ]
+    );
+}
+
+#[test]
+fn two_writers_of_one_topic_must_agree_on_its_partitions() {
+    let body = "[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"o\"\n\
+[stage.b]\nplugin = \"b\"\ninputs = \"y\"\noutputs = \"o\"\n";
+    let existing = [("x", 2), ("y", 3)];
+    assert_eq!(
+        mistakes(body, &existing),
+        [
+            "10:11 the stages `a` (2 partitions) and `b` (3) both write `o` (how many partitions should it have?) [say so: [topic.\"o\"] with partitions = 2]"
+        ]
+    );
+    let declared = format!("{body}[topic.o]\npartitions = 8\n");
+    assert!(plan(&declared, &existing).is_ok());
+    let contradicting = "[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = { out = { topic = \"o\", \"retention.ms\" = 1 } }\n\
+[topic.o]\nconfig = { \"retention.ms\" = 2 }\n";
+    assert_eq!(
+        mistakes(contradicting, &[]),
+        ["6:51 `retention.ms` of the topic `o` has two values (elsewhere it is `2`) []"]
+    );
+}
+
+#[test]
+fn a_stage_whose_plugin_is_missing_does_not_hide_other_mistakes() {
+    let manifest = manifest("[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"x\"\n");
+    let report = Plan::new(&manifest, &BTreeMap::new(), &facts(&[]), "p").unwrap_err();
+    assert!(report.to_string().contains("cycle"), "{report}");
+}

@@ -1,0 +1,2 @@
+//! A running pipeline.
+pub mod histogram;

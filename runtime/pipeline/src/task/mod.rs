@@ -1,0 +1,2 @@
+//! Stage tasks.
+pub mod partitioner;
