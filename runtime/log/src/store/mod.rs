@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, PARTITION_METADATA, PartitionMetadata,
 };
+use crate::clock::Clock;
 use crate::fs::{FileLock, OpenMode};
 use crate::journal::{EntryKind, EntryRef, FlushListener, Lsn};
 use crate::log::{Log, LogId};
@@ -143,6 +144,11 @@ impl LogStore {
     /// The id of the cluster that this directory belongs to.
     pub fn cluster_id(&self) -> &str {
         &self.meta.cluster_id
+    }
+
+    /// The clock that this store and its logs go by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options.clock
     }
 
     pub fn node_id(&self) -> i32 {
