@@ -1,0 +1,242 @@
+//! Metadata records: what the metadata log holds, one JSON value per record.
+//!
+//! Every value is an object `{"version": 1, "type": "...", ...}`. Fields may be added to a type (readers ignore what
+//! they do not know, and a missing field takes its default); a change that an older reader would get wrong raises
+//! `version`, and such a reader refuses to start instead of guessing.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// The newest record version that this code writes and understands.
+const RECORD_VERSION: u32 = 1;
+
+/// One change of the cluster's metadata. Records are applied in log order, see [`crate::Image::apply`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum MetadataRecord {
+    /// A node and the address at which clients reach it. A later record for the same node replaces the earlier one.
+    Broker {
+        node_id: i32,
+        host: String,
+        port: u16,
+    },
+    /// A node has (re)started: the leader epoch of every partition that it leads rises by one.
+    Restart { node_id: i32 },
+    /// A topic exists under this name and id; its partitions follow in the same batch.
+    Topic {
+        name: String,
+        #[serde(with = "id_text")]
+        id: Uuid,
+    },
+    /// The whole state of one partition.
+    Partition {
+        #[serde(with = "id_text")]
+        topic_id: Uuid,
+        index: i32,
+        leader: i32,
+        leader_epoch: i32,
+        replicas: Vec<i32>,
+        isr: Vec<i32>,
+    },
+    /// The topic, its partitions and its configuration are gone.
+    RemoveTopic {
+        #[serde(with = "id_text")]
+        id: Uuid,
+    },
+    /// One setting of a topic or node; no value means back to the default.
+    Config {
+        resource: ConfigResource,
+        name: String,
+        value: Option<String>,
+    },
+    /// Producer ids below `next` are given away.
+    ProducerIds { next: i64 },
+    /// Which node runs a task, and under which epoch (rises with every acquisition).
+    Task {
+        #[serde(flatten)]
+        key: TaskKey,
+        node_id: i32,
+        epoch: i32,
+    },
+}
+
+/// What a configuration entry belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigResource {
+    /// A topic, by name.
+    Topic(String),
+    /// A node, by id.
+    Broker(i32),
+}
+
+/// One task of a pipeline: a stage's work on one input partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskKey {
+    /// The pipeline's id.
+    pub pipeline: String,
+    /// The stage's (or source's) name within the pipeline.
+    pub stage: String,
+    /// The input partition.
+    pub partition: i32,
+}
+
+/// A value in the metadata log that this version cannot take.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The value is not the JSON that a record must be.
+    #[error("metadata record is not readable: {reason}")]
+    Malformed { reason: String },
+    /// The value was written by a newer version.
+    #[error(
+        "metadata record has version {version}, and this program understands versions up to {supported}"
+    )]
+    TooNew { version: u32, supported: u32 },
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    record: &'a MetadataRecord,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+impl MetadataRecord {
+    /// The JSON value that goes into the log.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(&Written {
+            version: RECORD_VERSION,
+            record: self,
+        })
+        .expect("strings, numbers and lists of numbers always have a JSON form")
+    }
+
+    /// Reads a value back. The version is looked at first, so that a newer record gives the better message.
+    pub fn decode(value: &[u8]) -> Result<MetadataRecord, RecordError> {
+        let malformed = |error: serde_json::Error| RecordError::Malformed {
+            reason: error.to_string(),
+        };
+        let Version { version } = serde_json::from_slice(value).map_err(malformed)?;
+        if version > RECORD_VERSION {
+            return Err(RecordError::TooNew {
+                version,
+                supported: RECORD_VERSION,
+            });
+        }
+        serde_json::from_slice(value).map_err(malformed)
+    }
+}
+
+/// Topic ids as hyphenated text.
+mod id_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Uuid::parse_str(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_record() -> impl Strategy<Value = MetadataRecord> {
+        let text = ".{0,20}";
+        let id = any::<u128>().prop_map(Uuid::from_u128);
+        let nodes = || prop::collection::vec(any::<i32>(), 0..4);
+        let resource = prop_oneof![
+            text.prop_map(ConfigResource::Topic),
+            any::<i32>().prop_map(ConfigResource::Broker)
+        ];
+        prop_oneof![
+            (any::<i32>(), text, any::<u16>()).prop_map(|(node_id, host, port)| {
+                MetadataRecord::Broker {
+                    node_id,
+                    host,
+                    port,
+                }
+            }),
+            any::<i32>().prop_map(|node_id| MetadataRecord::Restart { node_id }),
+            (text, id.clone()).prop_map(|(name, id)| MetadataRecord::Topic { name, id }),
+            (id.clone(), any::<(i32, i32, i32)>(), nodes(), nodes()).prop_map(
+                |(topic_id, (index, leader, leader_epoch), replicas, isr)| {
+                    MetadataRecord::Partition {
+                        topic_id,
+                        index,
+                        leader,
+                        leader_epoch,
+                        replicas,
+                        isr,
+                    }
+                }
+            ),
+            id.prop_map(|id| MetadataRecord::RemoveTopic { id }),
+            (resource, text, prop::option::of(text)).prop_map(|(resource, name, value)| {
+                MetadataRecord::Config {
+                    resource,
+                    name,
+                    value,
+                }
+            }),
+            any::<i64>().prop_map(|next| MetadataRecord::ProducerIds { next }),
+            (text, text, any::<(i32, i32, i32)>()).prop_map(
+                |(pipeline, stage, (partition, node_id, epoch))| {
+                    MetadataRecord::Task {
+                        key: TaskKey {
+                            pipeline,
+                            stage,
+                            partition,
+                        },
+                        node_id,
+                        epoch,
+                    }
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn records_survive_the_round_trip(record in any_record()) {
+            prop_assert_eq!(MetadataRecord::decode(&record.encode()).unwrap(), record);
+        }
+
+        #[test]
+        fn foreign_bytes_are_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(MetadataRecord::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_ignored_and_a_newer_version_is_refused() {
+        let read = |text: &str| MetadataRecord::decode(text.as_bytes());
+        let known = read(r#"{"version":1,"type":"producer_ids","next":7,"colour":"red"}"#).unwrap();
+        assert_eq!(known, MetadataRecord::ProducerIds { next: 7 });
+        let newer = read(r#"{"version":2,"type":"producer_ids","next":7}"#);
+        assert!(matches!(
+            newer,
+            Err(RecordError::TooNew {
+                version: 2,
+                supported: 1
+            })
+        ));
+        assert!(matches!(
+            read(r#"{"version":1,"type":"moon"}"#),
+            Err(RecordError::Malformed { .. })
+        ));
+    }
+}

@@ -1,0 +1,62 @@
+//! Task ownership: which node runs a stage's task, under an epoch that rises with every acquisition.
+
+use crate::{
+    image::Image,
+    record::{MetadataRecord, TaskKey},
+};
+
+/// What an acquisition gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcquiredTask {
+    /// The task's new epoch; it is the generation of the task's synthetic group member.
+    pub epoch: i32,
+}
+
+/// Gives the task to `node_id` under the next epoch. Whoever held it before is fenced by that epoch. `None` when the
+/// epochs have run out.
+pub fn acquire_task(
+    image: &Image,
+    key: &TaskKey,
+    node_id: i32,
+) -> Option<(Vec<MetadataRecord>, AcquiredTask)> {
+    let epoch = match image.task(key) {
+        Some(task) => task.epoch.checked_add(1)?,
+        None => 0,
+    };
+    Some((
+        vec![MetadataRecord::Task {
+            key: key.clone(),
+            node_id,
+            epoch,
+        }],
+        AcquiredTask { epoch },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_acquisition_raises_the_epoch_of_that_task_alone() {
+        let key = |partition| TaskKey {
+            pipeline: "p".to_owned(),
+            stage: "s".to_owned(),
+            partition,
+        };
+        let mut image = Image::default();
+        for (partition, node_id, expected) in [(0, 1, 0), (0, 1, 1), (1, 1, 0), (0, 2, 2)] {
+            let (records, acquired) = acquire_task(&image, &key(partition), node_id).unwrap();
+            assert_eq!(acquired.epoch, expected);
+            image = image.with(&records, 0).unwrap();
+            assert_eq!(image.task(&key(partition)).unwrap().node_id, node_id);
+        }
+        let last = MetadataRecord::Task {
+            key: key(0),
+            node_id: 1,
+            epoch: i32::MAX,
+        };
+        let image = image.with(&[last], 1).unwrap();
+        assert!(acquire_task(&image, &key(0), 1).is_none());
+    }
+}
