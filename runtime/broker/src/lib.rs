@@ -1,1 +1,32 @@
-//! Kafka semantics: connections, APIs, partitions, coordinators.
+//! Kafka semantics: connections, one file per API, partitions, coordinators, and the same surface in process (`Local`).
+//! It must not know plugins, pipelines or manifests; it reaches disk only through `millstream-log`.
+//! Read `broker.rs` first, then `api/mod.rs` (the table of APIs), then `api/produce.rs`.
+
+mod api;
+mod broker;
+mod config;
+mod context;
+mod error_codes;
+mod internal_topics;
+mod local;
+mod metrics;
+mod partition;
+mod prepare;
+mod producer_ids;
+mod server;
+mod topic_settings;
+mod topics;
+mod verification;
+
+pub use broker::{Broker, StartError};
+pub use config::{BrokerConfig, DescribedSetting, SettingError};
+pub use context::RequestContext;
+pub use internal_topics::InternalTopic;
+pub use local::{Local, LocalPartition, TopicInfo};
+pub use metrics::{ApiStats, BrokerStats};
+pub use partition::{Partition, Partitions};
+pub use producer_ids::ProducerIds;
+pub use server::{ListenError, ListenerHandle};
+pub use topic_settings::TopicSettings;
+pub use topics::TopicFailure;
+pub use verification::{NamedPartition, VerifyTransaction};

@@ -1,0 +1,24 @@
+//! The broker without sockets, for tasks that run in the same process: the same code paths and the same fencing as
+//! the APIs.
+
+mod partition;
+mod topics;
+
+use std::sync::Arc;
+
+use crate::broker::Broker;
+
+pub use partition::LocalPartition;
+pub use topics::TopicInfo;
+
+/// The broker's surface in process. Cheap to clone.
+#[derive(Clone)]
+pub struct Local {
+    pub(crate) broker: Arc<Broker>,
+}
+
+impl Local {
+    pub(crate) fn new(broker: Arc<Broker>) -> Local {
+        Local { broker }
+    }
+}

@@ -1,0 +1,138 @@
+//! Topics come and go: what the APIs, auto-creation and the in-process surface share.
+
+use std::sync::Arc;
+
+use millstream_cluster::{
+    ChangeError, Image, TopicError, TopicImage, TopicSpec, create_topic, delete_topics,
+};
+use millstream_wire::ErrorCode;
+use uuid::Uuid;
+
+use crate::{
+    broker::Broker,
+    error_codes::{submit_error, topic_error},
+    internal_topics::InternalTopic,
+};
+
+/// Why a topic was not created or deleted: Kafka's code and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFailure {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl From<ChangeError<TopicError>> for TopicFailure {
+    fn from(error: ChangeError<TopicError>) -> TopicFailure {
+        let code = match &error {
+            ChangeError::Refused(refused) => topic_error(refused),
+            ChangeError::Submit(submit) => submit_error(submit),
+        };
+        TopicFailure {
+            code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl Broker {
+    /// Creates a topic and returns it when that is durable.
+    pub(crate) async fn create_topic(
+        &self,
+        spec: &TopicSpec,
+    ) -> Result<Arc<TopicImage>, TopicFailure> {
+        let defaults = self.config().topic_creation_defaults();
+        let decide = |image: &Image| Ok((create_topic(image, spec, defaults, Uuid::new_v4())?, ()));
+        let (image, ()) = self
+            .cluster()
+            .change(decide)
+            .await
+            .map_err(TopicFailure::from)?;
+        found(&image, &spec.name)
+    }
+
+    /// Returns the topic, created as `spec` says when it does not exist.
+    pub(crate) async fn ensure_topic(
+        &self,
+        spec: &TopicSpec,
+    ) -> Result<Arc<TopicImage>, TopicFailure> {
+        if let Some(topic) = self.cluster().image().topic(&spec.name) {
+            return Ok(Arc::clone(topic));
+        }
+        let defaults = self.config().topic_creation_defaults();
+        let decide = |image: &Image| match image.topic(&spec.name) {
+            Some(_) => Ok((Vec::new(), ())),
+            None => Ok((create_topic(image, spec, defaults, Uuid::new_v4())?, ())),
+        };
+        let (image, ()) = self
+            .cluster()
+            .change(decide)
+            .await
+            .map_err(TopicFailure::from)?;
+        found(&image, &spec.name)
+    }
+
+    /// Returns an internal topic, created with its own settings when it does not exist.
+    pub async fn ensure_internal_topic(
+        &self,
+        topic: InternalTopic,
+    ) -> Result<Arc<TopicImage>, ErrorCode> {
+        let spec = topic.spec(self.config(), self.cluster().image().brokers().len());
+        self.ensure_topic(&spec)
+            .await
+            .map_err(|failure| failure.code)
+    }
+
+    /// The topic that a client's wish for `name` creates: an internal topic has its own settings.
+    pub(crate) fn auto_created(&self, name: &str) -> TopicSpec {
+        match InternalTopic::named(name) {
+            Some(topic) => topic.spec(self.config(), self.cluster().image().brokers().len()),
+            None => TopicSpec::named(name),
+        }
+    }
+
+    /// Deletes a topic: first from the metadata, then its files.
+    pub(crate) async fn delete_topic(&self, name: &str) -> Result<Arc<TopicImage>, TopicFailure> {
+        if InternalTopic::named(name).is_some() {
+            let message = format!("topic {name} belongs to the node and cannot be deleted");
+            return Err(TopicFailure {
+                code: ErrorCode::InvalidTopicException,
+                message,
+            });
+        }
+        if !self.config().delete_topic_enable {
+            let message = "delete.topic.enable is false".to_owned();
+            return Err(TopicFailure {
+                code: ErrorCode::TopicDeletionDisabled,
+                message,
+            });
+        }
+        let decide = |image: &Image| {
+            let records = delete_topics(image, &[name])?;
+            Ok((records, image.topic(name).cloned()))
+        };
+        let (image, topic) = self
+            .cluster()
+            .change(decide)
+            .await
+            .map_err(TopicFailure::from)?;
+        let topic = topic.ok_or_else(|| unknown(name))?;
+        self.partitions()
+            .remove(&topic, &image)
+            .map_err(|code| TopicFailure {
+                code,
+                message: format!("topic {name} is deleted, but its files could not be removed"),
+            })?;
+        Ok(topic)
+    }
+}
+
+fn found(image: &Image, name: &str) -> Result<Arc<TopicImage>, TopicFailure> {
+    image.topic(name).cloned().ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> TopicFailure {
+    TopicFailure {
+        code: ErrorCode::UnknownTopicOrPartition,
+        message: format!("there is no topic {name}"),
+    }
+}
