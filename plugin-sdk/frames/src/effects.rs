@@ -422,6 +422,18 @@ impl EffectsWriter {
         }
     }
 
+    /// Copies bytes into the frame and lets `change` work on the copy.
+    #[inline]
+    pub fn field_changed(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) -> FieldAt {
+        let position = self.frame.len();
+        self.frame.extend_from_slice(bytes);
+        change(&mut self.frame[position..]);
+        FieldAt::Effects {
+            position: position as u32,
+            length: bytes.len() as u32,
+        }
+    }
+
     /// Lets `write` append bytes to the frame and names what it appended. When it fails nothing is appended.
     pub fn field_with<E>(
         &mut self,
@@ -470,6 +482,14 @@ impl EffectsWriter {
         row[1] |= HEADERS_IN_EVENTS;
         put(row, 32, first.to_le_bytes());
         put(row, 36, count.to_le_bytes());
+    }
+
+    /// The output has no headers again.
+    pub fn clear_headers(&mut self, output: u32) {
+        let row = self.row(output);
+        row[1] &= !HEADERS_IN_EVENTS;
+        put(row, 32, 0_u32.to_le_bytes());
+        put(row, 36, 0_i32.to_le_bytes());
     }
 
     /// Adds a header to the newest output, whose headers stand in this frame.
