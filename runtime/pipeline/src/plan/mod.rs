@@ -10,6 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use millstream_plugin_host::Descriptor;
 use serde_json::Value;
 use toml::Spanned;
 
@@ -28,6 +29,18 @@ pub struct PluginFacts {
     pub outputs: Vec<String>,
     /// JSON Schema of the config; `None`: the plugin takes none.
     pub config_schema: Option<Value>,
+}
+
+impl From<&Descriptor> for PluginFacts {
+    fn from(descriptor: &Descriptor) -> Self {
+        PluginFacts {
+            name: descriptor.name.clone(),
+            version: descriptor.version.clone(),
+            inputs: descriptor.inputs.clone(),
+            outputs: descriptor.outputs.clone(),
+            config_schema: descriptor.config_schema.clone(),
+        }
+    }
 }
 
 /// The topics of the node.
@@ -103,6 +116,14 @@ impl StagePlan {
             stage: self.name.clone(),
             partition,
         }
+    }
+
+    /// Does the stage write this topic, be it with dead letters?
+    pub fn writes(&self, topic: &str) -> bool {
+        let outputs = self.outputs.iter().map(|output| output.topic.as_str());
+        outputs
+            .chain(self.dead_letters.as_deref())
+            .any(|written| written == topic)
     }
 
     pub fn claim(&self, partition: i32) -> GroupClaim {

@@ -1,2 +1,122 @@
-//! Stage tasks.
+//! Stage tasks: one per stage and input partition, each an endless "read, process, commit" under a
+//! lease that is acquired anew after anything went wrong.
+
+pub mod dead_letter;
 pub mod partitioner;
+
+mod aborted;
+mod delay;
+mod failure;
+mod frames;
+mod input;
+pub(crate) mod outbox;
+mod route;
+mod session;
+mod status;
+pub(crate) mod stop;
+pub(crate) mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use failure::{Place, TaskFailure};
+pub use status::{Counts, InputStatus, TaskSnapshot, TaskState, TaskStatus};
+
+pub(crate) use aborted::{AbortedFilter, Verdict};
+use failure::{Reaction, reaction};
+pub(crate) use failure::{Trouble, advice};
+use session::{Session, UNAVAILABLE_PATIENCE};
+use stop::{Backoff, StopSender, StopSignal};
+
+use crate::plan::StagePlan;
+use crate::ports::{Engine, PortError};
+use crate::processor::ProcessorFactory;
+
+/// What the tasks of one stage share.
+pub struct StageContext<E: Engine, F: ProcessorFactory> {
+    pub engine: E,
+    pub pipeline: String,
+    pub pipeline_id: String,
+    pub stage: StagePlan,
+    pub factory: Arc<F>,
+    pub commit_interval_max: Duration,
+    /// A task that fails stops the others of its stage.
+    pub stop: StopSender,
+}
+
+/// Runs one stage task until it is stopped, fenced, or cannot go on. The outcome is left in
+/// `status`.
+pub async fn run_stage_task<E: Engine, F: ProcessorFactory>(
+    context: Arc<StageContext<E, F>>,
+    partition: i32,
+    status: Arc<TaskStatus>,
+) {
+    let mut stop = context.stop.signal();
+    let mut retry = Retry::default();
+    loop {
+        let session = Session::open(&context, partition, &status, stop.clone()).await;
+        let trouble = match session {
+            Ok(mut session) => {
+                let trouble = session.work().await;
+                if session.commits > 0 {
+                    retry = Retry::default();
+                }
+                trouble
+            }
+            Err(trouble) => trouble,
+        };
+        let describe =
+            |error: &PortError| context.failure(None, error.to_string(), advice(error).to_owned());
+        let Some(state) = retry.after(trouble, describe, &status, &mut stop).await else {
+            continue;
+        };
+        if let TaskState::Failed(failure) = &state {
+            tracing::error!("{failure}");
+            context.stop.stop();
+        }
+        status.set_state(state);
+        return;
+    }
+}
+
+/// What a task remembers between its attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Retry {
+    backoff: Backoff,
+    unavailable_since: Option<Instant>,
+}
+
+impl Retry {
+    /// What to do after a session ended: `None` to try again (after a pause), or the state in which
+    /// the task ends.
+    pub async fn after(
+        &mut self,
+        trouble: Trouble,
+        describe: impl Fn(&PortError) -> TaskFailure,
+        status: &TaskStatus,
+        stop: &mut StopSignal,
+    ) -> Option<TaskState> {
+        let error = match trouble {
+            Trouble::Stopped => return Some(TaskState::Stopped),
+            Trouble::Failure(failure) => return Some(TaskState::Failed(*failure)),
+            Trouble::Unavailable(failure) => {
+                let since = *self.unavailable_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > UNAVAILABLE_PATIENCE {
+                    return Some(TaskState::Failed(*failure));
+                }
+                failure.to_string()
+            }
+            Trouble::Port(error) => match reaction(&error) {
+                Reaction::GiveUp => return Some(TaskState::Fenced(describe(&error))),
+                Reaction::Fail => return Some(TaskState::Failed(describe(&error))),
+                Reaction::Retry => describe(&error).to_string(),
+            },
+        };
+        tracing::debug!("{error}; trying again");
+        status.retrying(error);
+        match self.backoff.pause(stop).await {
+            Ok(()) => None,
+            Err(_) => Some(TaskState::Stopped),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a run has done, as numbers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Histogram, Part, RunningPipeline};
+use crate::ports::Engine;
+use crate::task::{Counts, TaskFailure, TaskState};
+
+/// Committed work of a run. Serializes to the JSON that `--output json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    pub pipeline: String,
+    pub pipeline_id: String,
+    pub elapsed_ms: u64,
+    /// Records that entered the pipeline: rows of sources, and records that stages read from topics
+    /// which nothing in the pipeline writes.
+    pub records_in: u64,
+    /// Records on each topic that a stage writes, dead-letter topics included, in the order of the
+    /// flow.
+    pub topics: Vec<TopicCount>,
+    pub dead_letters: u64,
+    pub skipped: u64,
+    pub transactions: u64,
+    /// Transactions that were given up and done again.
+    pub retries: u64,
+    /// From a record's append (or the moment when its task could first see it) to its commit, over
+    /// all stages; `None` when nothing was committed.
+    pub delay: Option<DelaySummary>,
+    pub sources: Vec<StageSummary>,
+    pub stages: Vec<StageSummary>,
+    /// One message for each task that failed or was fenced.
+    pub failures: Vec<String>,
+}
+
+/// Records on a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TopicCount {
+    pub topic: String,
+    pub records: u64,
+}
+
+/// One source or stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageSummary {
+    pub name: String,
+    pub records_in: u64,
+    pub records_out: u64,
+    pub dead_letters: u64,
+    pub skipped: u64,
+    pub transactions: u64,
+    pub delay: Option<DelaySummary>,
+}
+
+/// Delays in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DelaySummary {
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub max_us: u64,
+}
+
+impl DelaySummary {
+    fn of(histogram: &Histogram) -> Option<Self> {
+        let micros = |delay: Duration| u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        Some(DelaySummary {
+            p50_us: micros(histogram.quantile(0.5)?),
+            p99_us: micros(histogram.quantile(0.99)?),
+            max_us: micros(histogram.max()),
+        })
+    }
+}
+
+pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
+    let plan = &pipeline.plan;
+    let mut total = Counts::default();
+    let mut records_in = 0;
+    let mut topics: Vec<TopicCount> = Vec::new();
+    let mut all_delays = Histogram::default();
+    let part = |part: Part| {
+        let mut counts = Counts::default();
+        let mut delays = Histogram::default();
+        for task in pipeline.tasks.iter().filter(|task| task.part == part) {
+            counts.add(&task.status.snapshot().counts);
+            task.status.delays(&mut delays);
+        }
+        (counts, delays)
+    };
+
+    let mut sources = Vec::with_capacity(plan.sources.len());
+    for (index, source) in plan.sources.iter().enumerate() {
+        let (counts, delays) = part(Part::Source(index));
+        records_in += counts.records_in;
+        sources.push(stage_summary(&source.name, &counts, &delays));
+        total.add(&counts);
+    }
+    let mut stages = Vec::with_capacity(plan.stages.len());
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let (counts, delays) = part(Part::Stage(index));
+        let written = |topic: &str| {
+            plan.sources.iter().any(|source| source.topic == topic)
+                || plan.stages.iter().any(|stage| stage.writes(topic))
+        };
+        if !stage.inputs.iter().any(|input| written(&input.topic)) {
+            records_in += counts.records_in;
+        }
+        let outputs = stage.outputs.iter().zip(&counts.records_out);
+        for (topic, records) in outputs
+            .map(|(output, records)| (&output.topic, *records))
+            .chain(
+                stage
+                    .dead_letters
+                    .iter()
+                    .map(|dead| (dead, counts.dead_letters)),
+            )
+        {
+            match topics.iter_mut().find(|count| count.topic == *topic) {
+                Some(count) => count.records += records,
+                None => topics.push(TopicCount {
+                    topic: topic.clone(),
+                    records,
+                }),
+            }
+        }
+        stages.push(stage_summary(&stage.name, &counts, &delays));
+        all_delays.merge(&delays);
+        total.add(&counts);
+    }
+    let snapshots: Vec<_> = pipeline
+        .tasks
+        .iter()
+        .map(|task| task.status.snapshot())
+        .collect();
+    let failures = snapshots
+        .iter()
+        .filter_map(|snapshot| failure(&snapshot.state));
+    Summary {
+        pipeline: plan.pipeline.clone(),
+        pipeline_id: plan.pipeline_id.clone(),
+        elapsed_ms: u64::try_from(pipeline.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        records_in,
+        topics,
+        dead_letters: total.dead_letters,
+        skipped: total.skipped,
+        transactions: total.transactions,
+        retries: snapshots.iter().map(|snapshot| snapshot.retries).sum(),
+        delay: DelaySummary::of(&all_delays),
+        sources,
+        stages,
+        failures: failures.map(ToString::to_string).collect(),
+    }
+}
+
+fn failure(state: &TaskState) -> Option<&TaskFailure> {
+    match state {
+        TaskState::Failed(failure) | TaskState::Fenced(failure) => Some(failure),
+        TaskState::Starting | TaskState::Running | TaskState::Done | TaskState::Stopped => None,
+    }
+}
+
+fn stage_summary(name: &str, counts: &Counts, delays: &Histogram) -> StageSummary {
+    StageSummary {
+        name: name.to_owned(),
+        records_in: counts.records_in,
+        records_out: counts.records_out.iter().sum(),
+        dead_letters: counts.dead_letters,
+        skipped: counts.skipped,
+        transactions: counts.transactions,
+        delay: DelaySummary::of(delays),
+    }
+}

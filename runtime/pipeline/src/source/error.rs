@@ -1,0 +1,47 @@
+//! What can be wrong with a source's file.
+
+/// A source cannot be read on. Positions are bytes of the decompressed file.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot read {file}: {source}")]
+    Io {
+        file: String,
+        source: std::io::Error,
+    },
+    #[error("{file} has no header row")]
+    NoHeader { file: String },
+    #[error("{file} has no column `{column}`; it has {columns}")]
+    NoColumn {
+        file: String,
+        column: String,
+        columns: String,
+    },
+    #[error("{file}, row {row}, at byte {position}: {reason}")]
+    Row {
+        file: String,
+        /// From 1, the header not counted.
+        row: u64,
+        position: u64,
+        reason: String,
+    },
+    #[error("{file} has changed since it was read: {reason}")]
+    Changed { file: String, reason: String },
+}
+
+impl SourceError {
+    /// What the owner can do.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            SourceError::Io { .. } => "Make the file readable and start again",
+            SourceError::NoHeader { .. } | SourceError::NoColumn { .. } => {
+                "Correct the source in the manifest, or the file"
+            }
+            SourceError::Row { .. } => {
+                "Nothing behind the row before was produced: correct the file, and read it anew with `run --fresh`"
+            }
+            SourceError::Changed { .. } => {
+                "Put the old file back, or read the new one from its start with `run --fresh`"
+            }
+        }
+    }
+}

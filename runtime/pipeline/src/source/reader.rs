@@ -1,0 +1,128 @@
+//! A source's file as batches of rows, from where an earlier run stopped.
+
+use super::csv::CsvRows;
+use super::error::SourceError;
+use super::lines::LineRows;
+use super::rows::{Checkpoint, RowBatch};
+use super::tape::{self, Tape};
+use crate::manifest::{SourceFormat, SourceSection};
+
+/// Rows of one batch, at most.
+const ROWS_MAX: usize = 4096;
+/// Bytes of one batch, about.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// Reads a source's file.
+pub struct RowReader {
+    file: String,
+    rows: Rows,
+    records: u64,
+}
+
+enum Rows {
+    Csv(Box<CsvRows>),
+    Lines(Box<LineRows>),
+}
+
+impl RowReader {
+    /// Opens the file at its first row.
+    pub fn open(section: &SourceSection) -> Result<Self, SourceError> {
+        let file = section.file_text.get_ref().clone();
+        let opened = tape::open(&section.file).map_err(|source| SourceError::Io {
+            file: file.clone(),
+            source,
+        })?;
+        let tape = Tape::new(opened);
+        let rows = match section.format {
+            SourceFormat::Csv { raw } => Rows::Csv(Box::new(CsvRows::open(section, tape, raw)?)),
+            SourceFormat::JsonLines | SourceFormat::Lines => {
+                Rows::Lines(Box::new(LineRows::open(section, tape)))
+            }
+        };
+        Ok(RowReader {
+            file,
+            rows,
+            records: 0,
+        })
+    }
+
+    /// Passes over what an earlier run has produced, and makes sure that it is the same file. The
+    /// rows are read again, which costs less than to remember states of parsers.
+    /// `done`: nothing may follow.
+    pub fn resume(&mut self, from: &Checkpoint, done: bool) -> Result<(), SourceError> {
+        let file = self.file.clone();
+        let changed = move |reason: String| SourceError::Changed {
+            file: file.clone(),
+            reason,
+        };
+        let mut rows = RowBatch::default();
+        while self.records < from.records {
+            let more = match self.next(&mut rows) {
+                Ok(more) => more,
+                Err(SourceError::Row { row, reason, .. }) => {
+                    return Err(changed(format!("row {row} was sound before: {reason}")));
+                }
+                Err(error) => return Err(error),
+            };
+            if !more {
+                let (had, has) = (from.records, self.records);
+                return Err(changed(format!(
+                    "it had {had} rows or more, now it has {has}"
+                )));
+            }
+            if rows.bytes() > BATCH_BYTES {
+                rows = RowBatch::default();
+            }
+        }
+        if done && self.next(&mut rows)? {
+            return Err(changed(format!(
+                "it had {} rows, now it has more",
+                from.records
+            )));
+        }
+        let here = self.checkpoint();
+        if here != *from {
+            return Err(changed(format!(
+                "its first {} rows are not what they were",
+                from.records
+            )));
+        }
+        Ok(())
+    }
+
+    /// The next rows, at most `rows_max`; the batch says whether it is the last one.
+    pub fn next_batch(&mut self, rows_max: usize) -> Result<RowBatch, SourceError> {
+        let mut batch = RowBatch::default();
+        let rows_max = rows_max.clamp(1, ROWS_MAX);
+        while batch.len() < rows_max && batch.bytes() < BATCH_BYTES {
+            if !self.next(&mut batch)? {
+                batch.last = true;
+                break;
+            }
+        }
+        batch.end = self.checkpoint();
+        Ok(batch)
+    }
+
+    fn next(&mut self, batch: &mut RowBatch) -> Result<bool, SourceError> {
+        let row = self.records + 1;
+        let more = match &mut self.rows {
+            Rows::Csv(rows) => rows.next(row, batch)?,
+            Rows::Lines(rows) => rows.next(row, batch)?,
+        };
+        self.records += u64::from(more);
+        Ok(more)
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let tape = match &self.rows {
+            Rows::Csv(rows) => rows.tape(),
+            Rows::Lines(rows) => rows.tape(),
+        };
+        Checkpoint {
+            position: tape.position(),
+            records: self.records,
+            digest: tape.digest(),
+        }
+    }
+}

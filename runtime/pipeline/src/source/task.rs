@@ -1,0 +1,290 @@
+//! The task of a source: rows in, transactions of records and progress out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::error::SourceError;
+use super::progress::{self, FileStamp, Progress};
+use super::reader::RowReader;
+use super::rows::RowBatch;
+use crate::manifest::SourceSection;
+use crate::plan::SourcePlan;
+use crate::ports::{Engine, PortError, SOURCES_TOPIC};
+use crate::task::outbox::{Outbox, Outgoing, OutputTopic};
+use crate::task::stop::{StopSender, StopSignal};
+use crate::task::writer::{Writer, unbuildable};
+use crate::task::{
+    Counts, Retry, TaskFailure, TaskState, TaskStatus, Trouble, advice as port_advice,
+};
+
+/// Batches that the reading thread may be ahead.
+const BATCHES_AHEAD: usize = 2;
+/// A paced source hands out its rows this often, or one by one when they are rarer.
+const PACE: Duration = Duration::from_millis(5);
+/// Where the source's records and its progress stand in the outbox.
+const RECORDS: usize = 0;
+const PROGRESS: usize = 1;
+
+/// What the task of a source needs.
+pub struct SourceContext<E: Engine> {
+    pub engine: E,
+    pub pipeline: String,
+    pub source: SourcePlan,
+    pub commit_interval_max: Duration,
+    pub stop: StopSender,
+}
+
+/// Runs a source to the end of its file, or until it is stopped, fenced, or cannot go on.
+pub async fn run_source_task<E: Engine>(context: Arc<SourceContext<E>>, status: Arc<TaskStatus>) {
+    let mut stop = context.stop.signal();
+    let mut retry = Retry::default();
+    loop {
+        let before = status.snapshot().counts.transactions;
+        let trouble = match session(&context, &status, stop.clone()).await {
+            Ok(()) => {
+                status.set_state(TaskState::Done);
+                return;
+            }
+            Err(trouble) => trouble,
+        };
+        if status.snapshot().counts.transactions > before {
+            retry = Retry::default();
+        }
+        let describe =
+            |error: &PortError| context.failure(error.to_string(), port_advice(error).to_owned());
+        let Some(state) = retry.after(trouble, describe, &status, &mut stop).await else {
+            continue;
+        };
+        if let TaskState::Failed(failure) = &state {
+            tracing::error!("{failure}");
+        }
+        status.set_state(state);
+        return;
+    }
+}
+
+/// Produces the rest of the file under one lease.
+async fn session<E: Engine>(
+    context: &SourceContext<E>,
+    status: &TaskStatus,
+    mut stop: StopSignal,
+) -> Result<(), Trouble> {
+    let engine = &context.engine;
+    let section = &context.source.section;
+    let lease = stop
+        .unless_stopped(engine.acquire_task(&context.source.task, None))
+        .await??;
+    let key = progress::key(&context.source.task);
+    let known = stop.unless_stopped(progress::read(engine, &key)).await??;
+    status.started(&[]);
+    if let Some(progress) = &known
+        && progress.stamp.is_some()
+        && progress.stamp == FileStamp::of(&section.file).ok()
+    {
+        return Ok(());
+    }
+    let topics = vec![
+        OutputTopic::find(engine, &context.source.topic).await?,
+        OutputTopic::find(engine, SOURCES_TOPIC).await?,
+    ];
+    let outbox = Outbox::new(&lease, topics, 0);
+    let mut producer = Producer {
+        context,
+        status,
+        writer: Writer::new(engine.clone(), lease, outbox, context.commit_interval_max),
+        stop,
+        key,
+        pending: 0,
+        newest: None,
+    };
+    let (rows, reader) = start_reading(section.clone(), known)?;
+    let outcome = producer.produce(rows).await;
+    if outcome.is_err() {
+        producer.writer.abandon().await;
+    }
+    // The channel is closed by now, so the thread ends with its next batch.
+    if let Err(error) = reader.await {
+        tracing::error!(%error, "the thread that read a source's file failed");
+    }
+    outcome
+}
+
+type Rows = mpsc::Receiver<Result<RowBatch, SourceError>>;
+
+/// Reads the file on a thread of its own: decompression and parsing go on while commits wait, and
+/// a slow disk holds up nobody else.
+fn start_reading(
+    section: SourceSection,
+    known: Option<Progress>,
+) -> Result<(Rows, JoinHandle<()>), PortError> {
+    let from = match &known {
+        Some(progress) => Some((progress.checkpoint()?, progress.done)),
+        None => None,
+    };
+    let rows_max = match section.rate {
+        Some(rate) => (rate as f64 * PACE.as_secs_f64()) as usize,
+        None => usize::MAX,
+    };
+    let (sender, rows) = mpsc::channel(BATCHES_AHEAD);
+    let reader = tokio::task::spawn_blocking(move || {
+        let read = || -> Result<RowReader, SourceError> {
+            let mut reader = RowReader::open(&section)?;
+            if let Some((checkpoint, done)) = &from {
+                reader.resume(checkpoint, *done)?;
+            }
+            Ok(reader)
+        };
+        let mut reader = match read() {
+            Ok(reader) => reader,
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        loop {
+            let batch = reader.next_batch(rows_max);
+            let ended = !matches!(&batch, Ok(batch) if !batch.last);
+            if sender.blocking_send(batch).is_err() || ended {
+                return;
+            }
+        }
+    });
+    Ok((rows, reader))
+}
+
+/// Turns rows into transactions.
+struct Producer<'s, E: Engine> {
+    context: &'s SourceContext<E>,
+    status: &'s TaskStatus,
+    writer: Writer<E>,
+    stop: StopSignal,
+    key: String,
+    /// Rows of the open transaction.
+    pending: u64,
+    /// Progress behind them.
+    newest: Option<Progress>,
+}
+
+impl<E: Engine> Producer<'_, E> {
+    async fn produce(&mut self, mut rows: Rows) -> Result<(), Trouble> {
+        let section = &self.context.source.section;
+        let started = Instant::now();
+        let mut produced = 0_u64;
+        loop {
+            let next = match self.stop.unless_stopped(rows.recv()).await {
+                Ok(next) => next,
+                Err(stopped) => {
+                    self.commit().await?;
+                    return Err(stopped);
+                }
+            };
+            let Some(batch) = next else {
+                return Err(self
+                    .failure("the thread that reads its file has ended", "")
+                    .into());
+            };
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    // What was sound is produced before the source stops.
+                    self.commit().await?;
+                    return Err(self.failure(&error.to_string(), error.advice()).into());
+                }
+            };
+            self.writer.start_clock();
+            self.put(&batch)?;
+            self.writer.send_ready(&mut self.stop).await?;
+            produced += batch.len() as u64;
+            if batch.last || section.rate.is_some() || self.writer.is_due() {
+                self.commit().await?;
+            }
+            if batch.last {
+                return Ok(());
+            }
+            if let Some(rate) = section.rate {
+                let due = started + Duration::from_secs_f64(produced as f64 / rate as f64);
+                let wait = due.saturating_duration_since(Instant::now());
+                self.stop.sleep(wait).await?;
+            }
+        }
+    }
+
+    fn put(&mut self, batch: &RowBatch) -> Result<(), Trouble> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_millis() as i64);
+        for (index, (key, value, timestamp)) in batch.iter().enumerate() {
+            let record = Outgoing {
+                partition: None,
+                timestamp: timestamp.unwrap_or(now),
+                key,
+                value: Some(value),
+                headers: std::iter::empty(),
+            };
+            let outbox = &mut self.writer.outbox;
+            if let Err(misfit) = outbox.check(RECORDS, &record) {
+                let row = batch.end.records - batch.len() as u64 + index as u64 + 1;
+                let file = self.context.source.section.file_text.get_ref();
+                let reason = format!("{file}, row {row}: {misfit}");
+                let advice = "Raise max.message.bytes of the topic, or correct the file";
+                return Err(self.failure(&reason, advice).into());
+            }
+            outbox.put(RECORDS, &record).map_err(unbuildable)?;
+        }
+        self.pending += batch.len() as u64;
+        let section = &self.context.source.section;
+        let stamp = match batch.last {
+            true => FileStamp::of(&section.file).ok(),
+            false => None,
+        };
+        self.newest = Some(Progress::new(
+            section.file_text.get_ref(),
+            &batch.end,
+            stamp,
+        ));
+        Ok(())
+    }
+
+    /// Commits the rows of the open transaction together with the progress behind them.
+    async fn commit(&mut self) -> Result<(), Trouble> {
+        let Some(progress) = self.newest.take() else {
+            return Ok(());
+        };
+        let value = progress.to_json();
+        let record = Outgoing {
+            partition: Some(progress::PARTITION),
+            timestamp: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |now| now.as_millis() as i64),
+            key: Some(self.key.as_bytes()),
+            value: Some(&value),
+            headers: std::iter::empty(),
+        };
+        let outbox = &mut self.writer.outbox;
+        outbox.put(PROGRESS, &record).map_err(unbuildable)?;
+        self.writer.commit(&[], &mut self.stop).await?;
+        let counts = Counts {
+            records_in: self.pending,
+            records_out: vec![self.pending],
+            ..Counts::default()
+        };
+        self.status.committed(&counts, &[], |_| {});
+        self.pending = 0;
+        Ok(())
+    }
+
+    fn failure(&self, reason: &str, advice: &str) -> TaskFailure {
+        self.context.failure(reason.to_owned(), advice.to_owned())
+    }
+}
+
+impl<E: Engine> SourceContext<E> {
+    fn failure(&self, reason: String, advice: String) -> TaskFailure {
+        TaskFailure {
+            pipeline: self.pipeline.clone(),
+            stage: self.source.task.stage.clone(),
+            place: None,
+            reason,
+            advice,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a task tells about itself while it runs. Counts are of committed work only.
+
+use parking_lot::Mutex;
+
+use super::failure::TaskFailure;
+use crate::ports::TaskId;
+use crate::run::Histogram;
+
+/// Where a task is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskState {
+    /// Acquiring the task, reading offsets, or waiting to try again after an error that passes.
+    Starting,
+    Running,
+    /// A source has read its whole file, and all of it is committed.
+    Done,
+    /// Stopped because it was asked to.
+    Stopped,
+    /// A newer owner took over; nothing of this task was committed since.
+    Fenced(TaskFailure),
+    Failed(TaskFailure),
+}
+
+/// Committed work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub records_in: u64,
+    /// By output, in the order of the stage's outputs (a source has one).
+    pub records_out: Vec<u64>,
+    pub dead_letters: u64,
+    pub skipped: u64,
+    pub transactions: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: &Counts) {
+        self.records_in += other.records_in;
+        if self.records_out.len() < other.records_out.len() {
+            self.records_out.resize(other.records_out.len(), 0);
+        }
+        for (mine, theirs) in self.records_out.iter_mut().zip(&other.records_out) {
+            *mine += theirs;
+        }
+        self.dead_letters += other.dead_letters;
+        self.skipped += other.skipped;
+        self.transactions += other.transactions;
+    }
+}
+
+/// An input partition as its task knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputStatus {
+    pub topic: String,
+    pub partition: i32,
+    /// The next offset to read, as committed; `None` before the task has started.
+    pub committed: Option<i64>,
+    /// The last stable offset as the task saw it last.
+    pub last_stable: i64,
+}
+
+/// A moment of a task.
+#[derive(Debug, Clone)]
+pub struct TaskSnapshot {
+    pub task: TaskId,
+    pub state: TaskState,
+    pub counts: Counts,
+    pub inputs: Vec<InputStatus>,
+    /// Transactions that were given up and done again.
+    pub retries: u64,
+    /// The newest error that passed or is being waited for.
+    pub last_error: Option<String>,
+}
+
+/// Shared between a task and those who watch it.
+#[derive(Debug)]
+pub struct TaskStatus {
+    task: TaskId,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: TaskState,
+    counts: Counts,
+    inputs: Vec<InputStatus>,
+    retries: u64,
+    last_error: Option<String>,
+    delays: Histogram,
+}
+
+impl TaskStatus {
+    pub fn new(task: TaskId, inputs: Vec<(String, i32)>) -> Self {
+        let inputs = inputs
+            .into_iter()
+            .map(|(topic, partition)| InputStatus {
+                topic,
+                partition,
+                ..InputStatus::default()
+            })
+            .collect();
+        TaskStatus {
+            task,
+            inner: Mutex::new(Inner {
+                state: TaskState::Starting,
+                counts: Counts::default(),
+                inputs,
+                retries: 0,
+                last_error: None,
+                delays: Histogram::default(),
+            }),
+        }
+    }
+
+    pub fn snapshot(&self) -> TaskSnapshot {
+        let inner = self.inner.lock();
+        TaskSnapshot {
+            task: self.task.clone(),
+            state: inner.state.clone(),
+            counts: inner.counts.clone(),
+            inputs: inner.inputs.clone(),
+            retries: inner.retries,
+            last_error: inner.last_error.clone(),
+        }
+    }
+
+    pub fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    pub fn state(&self) -> TaskState {
+        self.inner.lock().state.clone()
+    }
+
+    /// Adds the task's delays to `into`.
+    pub fn delays(&self, into: &mut Histogram) {
+        into.merge(&self.inner.lock().delays);
+    }
+
+    pub(crate) fn set_state(&self, state: TaskState) {
+        self.inner.lock().state = state;
+    }
+
+    pub(crate) fn retrying(&self, error: String) {
+        let mut inner = self.inner.lock();
+        inner.retries += 1;
+        inner.last_error = Some(error);
+        inner.state = TaskState::Starting;
+    }
+
+    /// The stable end of an input moved.
+    pub(crate) fn saw_end(&self, input: usize, last_stable: i64) {
+        let mut inner = self.inner.lock();
+        let known = &mut inner.inputs[input].last_stable;
+        *known = last_stable.max(*known);
+    }
+
+    /// Positions after a start: `None` where nothing is committed.
+    pub(crate) fn started(&self, committed: &[Option<i64>]) {
+        let mut inner = self.inner.lock();
+        for (input, offset) in inner.inputs.iter_mut().zip(committed) {
+            input.committed = *offset;
+        }
+        inner.state = TaskState::Running;
+    }
+
+    /// A transaction was committed.
+    pub(crate) fn committed(
+        &self,
+        counts: &Counts,
+        positions: &[i64],
+        delays: impl FnOnce(&mut Histogram),
+    ) {
+        let mut inner = self.inner.lock();
+        inner.counts.add(counts);
+        inner.counts.transactions += 1;
+        for (input, offset) in inner.inputs.iter_mut().zip(positions) {
+            input.committed = Some(*offset);
+        }
+        delays(&mut inner.delays);
+    }
+}
