@@ -104,10 +104,10 @@ impl Partitions {
         if known.leader != self.cluster.node_id() {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        if let Some(partition) = self.open.read().get(&(topic.id, index)) {
-            if Arc::ptr_eq(&partition.topic, topic) {
-                return Ok(partition.clone());
-            }
+        if let Some(partition) = self.open.read().get(&(topic.id, index))
+            && Arc::ptr_eq(&partition.topic, topic)
+        {
+            return Ok(partition.clone());
         }
         self.open(topic.id, index)
     }

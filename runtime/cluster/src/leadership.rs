@@ -39,7 +39,8 @@ mod tests {
             port: 9,
         };
         let image = Image::default();
-        assert_eq!(register_node(&image, 1, "h", 9), [address.clone()]);
+        let first = register_node(&image, 1, "h", 9);
+        assert_eq!(first.as_slice(), std::slice::from_ref(&address));
         let image = image.with(&[address], 0).unwrap();
         assert_eq!(register_node(&image, 1, "h", 9), []);
         let moved = MetadataRecord::Broker {

@@ -16,7 +16,9 @@ pub use image::{ApplyError, BrokerImage, Image, PartitionImage, TaskImage, Topic
 pub use leadership::register_node;
 pub use metadata::{ChangeError, ClusterMetadata, NodeIdentity, OpenError, SubmitError};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
-pub use quorum::{LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError};
+pub use quorum::{
+    LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError, StoredBatch,
+};
 pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey};
 pub use tasks::{AcquiredTask, acquire_task};
 pub use topics::{

@@ -25,6 +25,9 @@ const REPLAY_CHUNK_BYTES: usize = 1 << 20;
 /// Largest decompressed batch of the metadata log; nothing is compressed there, so this only bounds damage.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
+/// A batch of the metadata log: the offset of its last record, and its records.
+pub type StoredBatch = (i64, Vec<MetadataRecord>);
+
 /// Where an appended batch ends, and what to wait for until it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -81,11 +84,8 @@ pub struct LogQuorum {
 }
 
 impl LogQuorum {
-    /// Opens the metadata log of the store and reads it from its start: every batch with the offset of its last
-    /// record, in order.
-    pub fn open(
-        store: &Arc<LogStore>,
-    ) -> Result<(LogQuorum, Vec<(i64, Vec<MetadataRecord>)>), QuorumError> {
+    /// Opens the metadata log of the store and reads all of its batches, in order.
+    pub fn open(store: &Arc<LogStore>) -> Result<(LogQuorum, Vec<StoredBatch>), QuorumError> {
         let id = LogId {
             topic_id: METADATA_TOPIC_ID,
             topic: METADATA_TOPIC.to_owned(),
@@ -111,7 +111,7 @@ impl LogQuorum {
         Ok((quorum, replayed))
     }
 
-    fn replay(&self) -> Result<Vec<(i64, Vec<MetadataRecord>)>, QuorumError> {
+    fn replay(&self) -> Result<Vec<StoredBatch>, QuorumError> {
         let mut found = Vec::new();
         let offsets = self.log.offsets();
         let mut next = offsets.log_start;

@@ -11,6 +11,8 @@ use millstream_wire::{
 
 use crate::{context::RequestContext, error_codes::read_error};
 
+/// The first version whose answer has a leader epoch.
+const LEADER_EPOCH_FROM: i16 = 4;
 /// Kafka's times that are none.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -56,7 +58,9 @@ fn one(
         Ok(Some(found)) => {
             response.timestamp = found.timestamp;
             response.offset = found.offset;
-            response.leader_epoch = found.leader_epoch;
+            if context.api_version >= LEADER_EPOCH_FROM {
+                response.leader_epoch = found.leader_epoch;
+            }
         }
         // No record is that young: Kafka answers with -1 in every field.
         Ok(None) => {}

@@ -53,7 +53,7 @@ fn minimums_are_not_above_kafkas() {
 fn only_known_apis_in_spoken_versions_are_taken() {
     let parse =
         |key, version| Incoming::parse(frame(key, version, &[0xff, 0xff, 0, 0, 0, 0])).err();
-    assert!(matches!(parse(1, 4), None));
+    assert!(parse(1, 4).is_none());
     assert!(matches!(
         parse(1, 99),
         Some(Refusal::UnsupportedVersion { version: 99, .. })
@@ -70,10 +70,7 @@ fn only_known_apis_in_spoken_versions_are_taken() {
         parse(-1, 0),
         Some(Refusal::UnknownApi { key: -1 })
     ));
-    assert!(
-        matches!(parse(18, 99), None),
-        "ApiVersions is always answered"
-    );
+    assert!(parse(18, 99).is_none(), "ApiVersions is always answered");
 }
 
 proptest! {

@@ -1,8 +1,8 @@
 //! One connection: requests are begun one after the other and answered in the same order.
 //!
 //! The next request is begun when the handler of the one before has returned. A handler may return while its answer
-//! still waits for a flush ([`Reply::Later`]); so a producer that pipelines shares one flush over its requests. At
-//! most `millstream.max.in.flight.per.connection` answers wait; then reading pauses, and TCP pushes back.
+//! still waits for a flush ([`Reply::Later`]); so a producer that pipelines shares one flush over its requests. Only
+//! a Produce overtakes such a wait: any other request sees what the requests before it have done. At most `millstream.max.in.flight.per.connection` answers wait; then reading pauses, and TCP pushes back.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use millstream_wire::ApiKey;
 use thiserror::Error;
 use tokio::{
     io::AsyncReadExt,
@@ -175,7 +176,7 @@ impl Connection {
 
     /// Begins requests as long as whole ones are here and none of them keeps its handler busy.
     async fn begin_requests(&mut self) -> Result<(), End> {
-        while self.handler.is_none() && self.answers.len() < self.in_flight_max {
+        while self.handler.is_none() && self.may_begin() {
             let Some(frame) = self.received.take(self.request_bytes_max)? else {
                 return Ok(());
             };
@@ -188,6 +189,16 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Whether the next request may begin although answers wait.
+    fn may_begin(&self) -> bool {
+        if self.answers.is_empty() {
+            return true;
+        }
+        let next = self.received.next_api_key(self.request_bytes_max);
+        self.answers.len() < self.in_flight_max
+            && next.is_none_or(|key| key == ApiKey::Produce as i16)
     }
 
     fn handle(&self, frame: Bytes) -> Result<Handler, Refusal> {
@@ -243,7 +254,7 @@ impl Connection {
 
     /// Waits for whatever comes first: the handler, the first answer, bytes, the shutdown, or a time-out.
     async fn wait(&mut self) -> Result<(), End> {
-        let may_read = self.handler.is_none() && self.answers.len() < self.in_flight_max;
+        let may_read = self.handler.is_none() && self.may_begin();
         tokio::select! {
             biased;
             reply = finished(&mut self.handler) => {

@@ -7,8 +7,8 @@ use thiserror::Error;
 const LENGTH_BYTES: usize = 4;
 /// The least that is read at once.
 const READ_BYTES_MIN: usize = 8 << 10;
-/// A buffer larger than this is given back when it is empty.
-const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// After a frame larger than this the buffer is given back; below it a busy producer keeps its memory.
+const KEPT_BYTES_MAX: usize = 2 << 20;
 
 /// A length that no request has.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct FrameLengthError {
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     bytes: BytesMut,
+    /// The last frame was larger than what is kept.
+    outgrown: bool,
 }
 
 impl FrameBuffer {
@@ -35,7 +37,18 @@ impl FrameBuffer {
             return Ok(None);
         }
         self.bytes.advance(LENGTH_BYTES);
+        self.outgrown = length > KEPT_BYTES_MAX;
         Ok(Some(self.bytes.split_to(length).freeze()))
+    }
+
+    /// The API key of the next frame, when that is whole.
+    pub fn next_api_key(&self, max: usize) -> Option<i16> {
+        let length = self.announced(max).ok().flatten()?;
+        let key = self
+            .bytes
+            .get(LENGTH_BYTES..LENGTH_BYTES + 2)?
+            .first_chunk::<2>()?;
+        (self.bytes.len() >= LENGTH_BYTES + length).then_some(i16::from_be_bytes(*key))
     }
 
     /// Bytes of the frame that has begun to arrive: those that are here and those that are announced.
@@ -51,8 +64,8 @@ impl FrameBuffer {
     /// so that an announcement alone reserves nothing.
     pub fn room(&mut self) -> &mut BytesMut {
         let received = self.bytes.len();
-        if received == 0 && self.bytes.capacity() > IDLE_BUFFER_BYTES_MAX {
-            self.bytes = BytesMut::new();
+        if received == 0 && self.outgrown {
+            *self = FrameBuffer::default();
         }
         if self.bytes.capacity() - received < READ_BYTES_MIN / 2 {
             let missing = self
@@ -140,11 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn a_large_empty_buffer_is_given_back() {
-        let mut buffer = FrameBuffer::default();
-        receive(&mut buffer, &1_000_000_i32.to_be_bytes());
-        receive(&mut buffer, &vec![0; 1_000_000]);
-        assert_eq!(buffer.take(usize::MAX).unwrap().unwrap().len(), 1_000_000);
-        assert!(buffer.room().capacity() <= IDLE_BUFFER_BYTES_MAX);
+    fn the_memory_of_a_very_large_frame_is_given_back() {
+        for (length, kept) in [(1_000_000, true), (5_000_000, false)] {
+            let mut buffer = FrameBuffer::default();
+            receive(&mut buffer, &i32::try_from(length).unwrap().to_be_bytes());
+            receive(&mut buffer, &vec![0; length]);
+            assert_eq!(buffer.take(usize::MAX).unwrap().unwrap().len(), length);
+            assert_eq!(buffer.room().capacity() >= length, kept, "{length}");
+        }
     }
 }

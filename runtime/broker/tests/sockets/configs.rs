@@ -80,7 +80,7 @@ async fn the_nodes_settings_are_described_and_only_the_keys_that_were_asked_for(
     let node = Node::with(&[("num.partitions", "3")]).await;
     let mut client = node.client().await;
     let keys = ["num.partitions", "log.retention.ms", "nothing"];
-    let response = client.call(1, &resource(4, "1", Some(&keys))).await;
+    let response = client.call(3, &resource(4, "1", Some(&keys))).await;
     let configs = &response.results[0].configs;
     assert_eq!(configs.len(), 2);
     let partitions = find(configs, "num.partitions");

@@ -23,7 +23,7 @@ async fn offset(
     };
     let request = ListOffsetsRequest {
         replica_id: -1,
-        isolation_level: 1,
+        isolation_level: i8::from(version > 1),
         topics: vec![ListOffsetsTopic {
             name: topic.to_owned(),
             partitions: vec![partition],

@@ -10,7 +10,8 @@ use millstream_wire::{
 };
 
 use crate::support::{
-    BatchSpec, Node, assert_code, batch, batch_of, now_ms, produce_request, records, values,
+    BatchSpec, Node, assert_code, batch, batch_of, fetch_request, now_ms, only, produce_request,
+    records, values,
 };
 
 #[tokio::test]
@@ -21,7 +22,7 @@ async fn records_come_back_as_they_were_sent_in_every_version_and_flush_mode() {
         client.create("t", 1, &[]).await;
         let mut expected = Vec::new();
         for version in 3..=11 {
-            for acks in [-1, 1] {
+            for acks in [1, -1] {
                 let value = format!("{version} {acks}");
                 let request = produce_request("t", 0, acks, batch(&[&value, "-"]));
                 let response = client.call(version, &request).await;
@@ -142,7 +143,7 @@ async fn record_sets_that_are_not_sound_are_refused_and_leave_no_trace() {
         ),
         (
             "half a batch",
-            good[..70].to_vec(),
+            good[..last].to_vec(),
             ErrorCode::CorruptMessage,
         ),
         (
@@ -230,7 +231,10 @@ async fn limits_of_size_time_and_acks_are_kept() {
         0,
         "only acks=all needs the replicas"
     );
-    assert_eq!(values(&client.fetch("two", 0, 0).await), ["b"]);
+    // Nobody waited for the flush, so the reader does.
+    let mut patient = fetch_request("two", 0, 0);
+    patient.max_wait_ms = 10_000;
+    assert_eq!(values(&only(client.call(11, &patient).await)), ["b"]);
 }
 
 #[tokio::test]
