@@ -101,6 +101,24 @@ pub trait FileSystem: Send + Sync + Debug {
     }
 }
 
+/// Makes the directory and all that are missing above it, and makes their names durable, also
+/// those that a process before this one made and did not live to sync.
+pub fn create_dir_durably(fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
+    fs.create_dir_all(path)?;
+    for dir in path.ancestors().skip(1) {
+        let dir = match dir.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => dir,
+        };
+        match fs.sync_dir(dir) {
+            // A directory that we may not even read is not one that we made.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
 /// An open file. All methods take `&self`; positions are explicit, so threads can share one.
 pub trait File: Send + Sync + Debug {
     /// Reads at most `buf.len()` bytes at `offset`; 0 means the end of the file.

@@ -438,15 +438,29 @@ pub(super) fn start(
         active: None,
         preparing: None,
     };
-    let thread = thread::Builder::new()
-        .name("journal".into())
-        .spawn(move || writer.run())?;
+    let watch = PanicWatch(shared.clone());
+    let run = move || {
+        let _watch = watch;
+        writer.run();
+    };
+    let thread = thread::Builder::new().name("journal".into()).spawn(run)?;
     Ok((
         shared,
         Flusher {
             thread: Mutex::new(Some(thread)),
         },
     ))
+}
+
+/// Poisons the journal when its thread panics: nobody waits for a flush that never comes.
+struct PanicWatch(Arc<Shared>);
+
+impl Drop for PanicWatch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.poison("the journal's thread panicked".into());
+        }
+    }
 }
 
 /// The file in use.

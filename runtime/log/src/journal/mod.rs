@@ -20,6 +20,8 @@ mod files;
 mod flusher;
 pub mod format;
 mod redo;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

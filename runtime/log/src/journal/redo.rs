@@ -17,7 +17,7 @@ use super::files::{Files, Sealed, parse_file_name};
 use super::flusher::{self, Beginning};
 use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
 use super::{Journal, JournalError, JournalOptions, Lsn};
-use crate::fs::{File, FileSystem, OpenMode};
+use crate::fs::{File, FileSystem, OpenMode, create_dir_durably};
 
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -57,12 +57,7 @@ pub struct Redo {
 
 impl Redo {
     pub(super) fn open(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Redo, JournalError> {
-        fs.create_dir_all(dir)
-            .map_err(JournalError::io("creating", dir))?;
-        if let Some(parent) = dir.parent() {
-            fs.sync_dir(parent)
-                .map_err(JournalError::io("syncing", parent))?;
-        }
+        create_dir_durably(&*fs, dir).map_err(JournalError::io("creating", dir))?;
         let files = list_files(&*fs, dir)?;
         check_no_file_is_missing(&files)?;
         let first = files.iter().find_map(|file| file.header);
@@ -255,17 +250,33 @@ impl Redo {
             while let Some((found, header)) = reader.find_sound_group(at)? {
                 if Some(header.generation) == generation && header.flushed_lsn >= self.expected {
                     let reason = format!(
-                        "entry {} is missing here, and the group at position {found} of {} says that all up to {} was flushed",
+                        "entry {} is missing, and the group at position {found} of {} says that all up to {} was flushed",
                         self.expected,
                         file.path.display(),
                         header.flushed_lsn
                     );
-                    return Err(self.damaged_at(self.current, self.position, &reason));
+                    let (index, position) = self.missing_place(index)?;
+                    return Err(self.damaged_at(index, position, &reason));
                 }
                 at = found + header.len_padded();
             }
         }
         Ok(())
+    }
+
+    /// Where the expected entry should stand, when a group in that file proves that it was flushed:
+    /// behind the last group, or in the next file, if the last file was left without a beginning.
+    fn missing_place(&mut self, proof: usize) -> Result<(usize, u64), JournalError> {
+        let begun = match self.reader.as_mut() {
+            Some(reader) => reader
+                .bytes(self.position, GROUP_HEADER_LEN)?
+                .is_some_and(|head| head != [0; GROUP_HEADER_LEN]),
+            None => false,
+        };
+        match proof > self.current && !begun {
+            true => Ok((self.current + 1, 0)),
+            false => Ok((self.current, self.position)),
+        }
     }
 
     /// No file has a sound header: either none was used, or the very first write was torn.
@@ -316,6 +327,8 @@ impl Redo {
             self.fs
                 .sync_dir(&self.dir)
                 .map_err(JournalError::io("syncing", &self.dir))?;
+            // Its header was whole, its first group was not: the next file takes its place.
+            self.chain = file.header.map_or(self.chain, |header| header.previous_crc);
         }
         Ok(())
     }

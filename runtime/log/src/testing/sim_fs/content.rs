@@ -63,6 +63,10 @@ impl Content {
         self.seen.len
     }
 
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty() || !self.pending_lens.is_empty()
+    }
+
     pub fn read(&self, buf: &mut [u8], offset: u64) -> usize {
         let readable = self.seen.len.saturating_sub(offset);
         let count = buf

@@ -96,6 +96,12 @@ impl Disk {
         sizes.sum()
     }
 
+    /// Whether a power cut now would change nothing.
+    pub fn all_is_durable(&self) -> bool {
+        let pending = |node: &Node| matches!(node, Node::File(content) if content.has_pending());
+        self.changes.is_empty() && !self.nodes.values().any(pending)
+    }
+
     /// The file's inode, and whether it was made.
     pub fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(Inode, bool)> {
         let (dir, name) = self.parent(path)?;

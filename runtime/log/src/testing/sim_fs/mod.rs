@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use self::disk::{Disk, Inode};
 use super::Random;
@@ -47,6 +47,20 @@ pub struct Fault {
 #[derive(Clone)]
 pub struct SimFs {
     machine: Arc<Mutex<Machine>>,
+    released: Arc<Condvar>,
+}
+
+/// Lets the syncs that wait go on when it is dropped.
+#[derive(Debug)]
+pub struct HeldSyncs {
+    fs: SimFs,
+}
+
+impl Drop for HeldSyncs {
+    fn drop(&mut self) {
+        self.fs.machine.lock().holds_syncs = false;
+        self.fs.released.notify_all();
+    }
 }
 
 struct Machine {
@@ -60,6 +74,10 @@ struct Machine {
     /// The power goes off when so many operations are done.
     off_after: Option<u64>,
     off: bool,
+    /// Syncs wait while this is set.
+    holds_syncs: bool,
+    /// Syncs of files that succeeded.
+    syncs: u64,
     locks: BTreeSet<PathBuf>,
 }
 
@@ -94,10 +112,13 @@ impl SimFs {
             operations: 0,
             off_after: None,
             off: false,
+            holds_syncs: false,
+            syncs: 0,
             locks: BTreeSet::new(),
         };
         Self {
             machine: Arc::new(Mutex::new(machine)),
+            released: Arc::new(Condvar::new()),
         }
     }
 
@@ -121,6 +142,23 @@ impl SimFs {
         self.machine.lock().operations
     }
 
+    /// Whether a power cut now would change nothing.
+    pub fn all_is_durable(&self) -> bool {
+        self.machine.lock().disk.all_is_durable()
+    }
+
+    /// How many syncs of files have succeeded.
+    pub fn syncs(&self) -> u64 {
+        self.machine.lock().syncs
+    }
+
+    /// Makes the syncs of files wait, as a slow disk would, until the result is dropped.
+    #[must_use]
+    pub fn hold_syncs(&self) -> HeldSyncs {
+        self.machine.lock().holds_syncs = true;
+        HeldSyncs { fs: self.clone() }
+    }
+
     /// Once so many more operations are done, the power is off: every call fails.
     pub fn cut_power_after(&self, operations: u64) {
         let mut machine = self.machine.lock();
@@ -133,6 +171,7 @@ impl SimFs {
     pub fn power_cut(&self, seed: u64) -> SimFs {
         let mut machine = self.machine.lock();
         machine.off = true;
+        self.released.notify_all();
         let disk = machine.disk.clone().after_power_cut(&mut Random::new(seed));
         Self::from_disk(disk, seed, machine.capacity)
     }
@@ -143,6 +182,7 @@ impl SimFs {
     pub fn kill(&self, seed: u64) -> SimFs {
         let mut machine = self.machine.lock();
         machine.off = true;
+        self.released.notify_all();
         Self::from_disk(machine.disk.clone(), seed, machine.capacity)
     }
 
@@ -322,6 +362,9 @@ impl SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut machine = self.fs.machine.lock();
+        while machine.holds_syncs && !machine.off {
+            self.fs.released.wait(&mut machine);
+        }
         machine.operation()?;
         match machine.fault(FaultyCall::Sync, &self.path) {
             Some(error) => {
@@ -330,6 +373,7 @@ impl SimFile {
                 Err(error)
             }
             None => {
+                machine.syncs += 1;
                 machine.disk.file(self.inode)?.sync();
                 Ok(())
             }
