@@ -10,14 +10,14 @@ use millstream_wire::{
 };
 
 use crate::support::{
-    BatchSpec, Node, assert_code, batch, batch_of, fetch_request, now_ms, only, produce_request,
-    records, values,
+    BatchSpec, Disk, Node, assert_code, batch, batch_of, fetch_request, now_ms, only,
+    produce_request, records, values,
 };
 
 #[tokio::test]
 async fn records_come_back_as_they_were_sent_in_every_version_and_flush_mode() {
     for flush in [FlushMode::Journal, FlushMode::Os] {
-        let node = Node::open(tempfile::tempdir().unwrap(), flush, &[]).await;
+        let node = Node::open(Disk::Real(tempfile::tempdir().unwrap()), flush, &[]).await;
         let mut client = node.client().await;
         client.create("t", 1, &[]).await;
         let mut expected = Vec::new();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use millstream_broker::{Broker, BrokerConfig};
 use millstream_cluster::{ClusterMetadata, NodeIdentity};
-use millstream_log::{FlushMode, LogStore, StoreOptions};
+use millstream_log::{FlushMode, LogStore, StoreOptions, testing::SimFs};
 use millstream_records::{BatchBuilder, BatchOptions, Compression, ProducerStamp, TimestampType};
 use millstream_wire::{
     ErrorCode, Request, RequestHeader,
@@ -27,8 +27,31 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Node {
     pub broker: Arc<Broker>,
     pub store: Arc<LogStore>,
+    pub cluster: Arc<ClusterMetadata>,
     pub address: std::net::SocketAddr,
-    pub dir: TempDir,
+    pub disk: Disk,
+}
+
+/// Where a node keeps its files.
+pub enum Disk {
+    Real(TempDir),
+    /// In memory, under this path.
+    Simulated(SimFs),
+}
+
+/// The data directory on a simulated disk.
+pub const SIMULATED_DIR: &str = "/data";
+
+impl Disk {
+    fn options(&self, flush: FlushMode) -> StoreOptions {
+        match self {
+            Disk::Real(dir) => StoreOptions::new(dir.path(), flush),
+            Disk::Simulated(fs) => StoreOptions {
+                fs: Arc::new(fs.clone()),
+                ..StoreOptions::new(SIMULATED_DIR, flush)
+            },
+        }
+    }
 }
 
 impl Node {
@@ -38,11 +61,21 @@ impl Node {
 
     /// A node with these settings.
     pub async fn with(settings: &[(&str, &str)]) -> Node {
-        Node::open(tempfile::tempdir().unwrap(), FlushMode::Journal, settings).await
+        Node::open(
+            Disk::Real(tempfile::tempdir().unwrap()),
+            FlushMode::Journal,
+            settings,
+        )
+        .await
     }
 
-    pub async fn open(dir: TempDir, flush: FlushMode, settings: &[(&str, &str)]) -> Node {
-        let (store, _) = LogStore::open(StoreOptions::new(dir.path(), flush)).unwrap();
+    /// A durable node on a simulated disk.
+    pub async fn simulated(fs: &SimFs) -> Node {
+        Node::open(Disk::Simulated(fs.clone()), FlushMode::Journal, &[]).await
+    }
+
+    pub async fn open(disk: Disk, flush: FlushMode, settings: &[(&str, &str)]) -> Node {
+        let (store, _) = LogStore::open(disk.options(flush)).unwrap();
         let identity = NodeIdentity {
             node_id: 1,
             host: "localhost".to_owned(),
@@ -53,7 +86,7 @@ impl Node {
         for (name, value) in settings {
             config.set(name, value).unwrap();
         }
-        let broker = Broker::start(config, Arc::clone(&store), cluster)
+        let broker = Broker::start(config, Arc::clone(&store), Arc::clone(&cluster))
             .await
             .unwrap();
         let address = broker
@@ -64,8 +97,9 @@ impl Node {
         Node {
             broker,
             store,
+            cluster,
             address,
-            dir,
+            disk,
         }
     }
 
@@ -74,8 +108,16 @@ impl Node {
         self.broker.shutdown(PATIENCE).await;
         self.store.close().await.unwrap();
         let flush = self.store.flush_mode();
-        drop((self.broker, self.store));
-        Node::open(self.dir, flush, &[]).await
+        drop((self.broker, self.cluster, self.store));
+        Node::open(self.disk, flush, &[]).await
+    }
+
+    /// The directory on a real disk.
+    pub fn dir(&self) -> &std::path::Path {
+        match &self.disk {
+            Disk::Real(dir) => dir.path(),
+            Disk::Simulated(_) => panic!("a simulated disk has no real directory"),
+        }
     }
 
     pub async fn client(&self) -> Client {

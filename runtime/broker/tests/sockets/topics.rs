@@ -288,7 +288,7 @@ async fn a_deleted_topic_takes_its_files_along_and_its_name_is_free() {
     client.create("t", 1, &[]).await;
     client.create("u", 1, &[]).await;
     client.produce("t", 0, -1, batch(&["old"])).await;
-    assert!(node.dir.path().join("t-0").exists());
+    assert!(node.dir().join("t-0").exists());
     let request = DeleteTopicsRequest {
         topic_names: vec!["t".to_owned(), "missing".to_owned()],
         ..DeleteTopicsRequest::default()
@@ -299,7 +299,7 @@ async fn a_deleted_topic_takes_its_files_along_and_its_name_is_free() {
         response.responses[1].error_code,
         ErrorCode::UnknownTopicOrPartition,
     );
-    let left = std::fs::read_dir(node.dir.path())
+    let left = std::fs::read_dir(node.dir())
         .unwrap()
         .filter_map(Result::ok);
     let left: Vec<_> = left
