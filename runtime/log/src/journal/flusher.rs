@@ -409,7 +409,9 @@ pub(super) struct Beginning {
     pub dir: PathBuf,
     pub generation: u64,
     pub next_sequence: u64,
-    pub last_lsn: Lsn,
+    pub first_lsn: Lsn,
+    /// The number after the last entry of the generation before.
+    pub follows: Lsn,
     /// Checksum of the last group before.
     pub chain: u32,
 }
@@ -420,18 +422,16 @@ pub(super) fn start(
     files: Files,
     options: JournalOptions,
 ) -> io::Result<(Arc<Shared>, Flusher)> {
-    let shared = Arc::new(Shared::new(
-        files,
-        beginning.last_lsn,
-        options.unflushed_bytes_max,
-    ));
+    let last_lsn = Lsn(beginning.first_lsn.0 - 1);
+    let shared = Arc::new(Shared::new(files, last_lsn, options.unflushed_bytes_max));
     let mut writer = Writer {
         shared: shared.clone(),
         next_bytes: options.first_file_bytes,
         next_sequence: beginning.next_sequence,
         generation: beginning.generation,
         chain: beginning.chain,
-        flushed: beginning.last_lsn,
+        flushed: last_lsn,
+        follows: beginning.follows,
         fs: beginning.fs,
         dir: beginning.dir,
         options,
@@ -487,6 +487,8 @@ struct Writer {
     generation: u64,
     chain: u32,
     flushed: Lsn,
+    /// Where the file to be made continues: behind what is flushed, or less at the very first.
+    follows: Lsn,
     next_sequence: u64,
     next_bytes: u64,
     active: Option<Active>,
@@ -564,6 +566,7 @@ impl Writer {
         failpoint::hit("journal.after_sync");
         active.position += header.len_padded();
         self.flushed = group.last_lsn();
+        self.follows = self.flushed.next();
         if rolled.is_some()
             && let Some(hook) = &self.options.on_roll
         {
@@ -606,6 +609,7 @@ impl Writer {
             generation: self.generation,
             first_lsn: self.flushed.next(),
             previous_crc: self.chain,
+            follows: self.follows,
         };
         self.active = Some(Active {
             file: prepared.file,

@@ -76,7 +76,9 @@ pub type RollHook = Arc<dyn Fn(u64) + Send + Sync>;
 /// Sizes and limits of a journal.
 #[derive(Clone)]
 pub struct JournalOptions {
-    /// The first number when the directory holds no entry; otherwise counting goes on.
+    /// The least number to give. Counting goes on from what the directory holds, unless this is
+    /// more: a checkpoint may cover entries that the journal lost with its unflushed end, and
+    /// their numbers must not be given again.
     pub first_lsn: Lsn,
     /// Size of the first file of a start; each next one is twice as big, up to `file_bytes_max`,
     /// so that a node that does little writes little.

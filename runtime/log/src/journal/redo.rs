@@ -61,9 +61,8 @@ impl Redo {
         let files = list_files(&*fs, dir)?;
         check_no_file_is_missing(&files)?;
         let first = files.iter().find_map(|file| file.header);
-        let (expected, chain) = first.map_or((Lsn(1), 0), |header| {
-            (header.first_lsn, header.previous_crc)
-        });
+        let (expected, chain) =
+            first.map_or((Lsn(1), 0), |header| (header.follows, header.previous_crc));
         let mut redo = Redo {
             fs,
             dir: dir.to_owned(),
@@ -124,16 +123,14 @@ impl Redo {
         self.make_last_group_durable()?;
         self.delete_unused()?;
         let sealed: VecDeque<Sealed> = self.files.iter().map(JournalFile::to_sealed).collect();
-        if sealed.is_empty() {
-            self.expected = self.expected.max(options.first_lsn);
-        }
-        let last_lsn = Lsn(self.expected.0 - 1);
+        let first_lsn = self.expected.max(options.first_lsn);
         let beginning = Beginning {
             fs: self.fs.clone(),
             dir: self.dir.clone(),
             generation: Uuid::new_v4().as_u64_pair().0,
             next_sequence: self.files.last().map_or(1, |file| file.sequence + 1),
-            last_lsn,
+            first_lsn,
+            follows: self.expected,
             chain: self.chain,
         };
         let files = Files::new(self.fs, self.dir.clone(), sealed);
@@ -152,16 +149,17 @@ impl Redo {
                 "the file's header is not sound, but later files are in use",
             ));
         };
-        if header.first_lsn != self.expected || header.previous_crc != self.chain {
+        if header.follows != self.expected || header.previous_crc != self.chain {
             let reason = format!(
-                "the file begins with entry {} and does not follow the one before, which ends before {}",
-                header.first_lsn, self.expected
+                "the file follows entry {} and not the file before, which ends before entry {}",
+                header.follows, self.expected
             );
             return Err(self.damaged_at(index, 0, &reason));
         }
         self.reader = Some(Reader::open(&*self.fs, &file.path, file.len)?);
         self.current = index;
         self.position = FILE_HEADER_LEN as u64;
+        self.expected = header.first_lsn;
         self.last_group = None;
         self.chain = header.crc();
         Ok(())
@@ -175,7 +173,7 @@ impl Redo {
                 .get(self.current + 1)
                 .and_then(|file| file.header);
             // A later generation knows where the one before it ended.
-            if next_header.is_some_and(|next| next.first_lsn == self.expected) {
+            if next_header.is_some_and(|next| next.follows == self.expected) {
                 self.enter(self.current + 1)?;
                 continue;
             }
@@ -184,8 +182,8 @@ impl Redo {
             }
             if let Some(next) = next_header {
                 let reason = format!(
-                    "a sound group with entry {} should stand here: the next file begins with entry {}",
-                    self.expected, next.first_lsn
+                    "a sound group with entry {} should stand here: the next file follows up to entry {}",
+                    self.expected, next.follows
                 );
                 return Err(self.damaged_at(self.current, self.position, &reason));
             }
@@ -328,7 +326,9 @@ impl Redo {
                 .sync_dir(&self.dir)
                 .map_err(JournalError::io("syncing", &self.dir))?;
             // Its header was whole, its first group was not: the next file takes its place.
-            self.chain = file.header.map_or(self.chain, |header| header.previous_crc);
+            if let Some(header) = file.header {
+                (self.chain, self.expected) = (header.previous_crc, header.follows);
+            }
         }
         Ok(())
     }

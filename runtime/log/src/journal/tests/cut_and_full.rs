@@ -58,6 +58,32 @@ fn a_close_after_a_cut_of_everything_leaves_no_file_and_numbers_can_go_on() {
     assert_eq!(next.commit(40, b"x"), Lsn(41));
 }
 
+/// A checkpoint may have covered entries that the journal lost: their numbers are left out.
+#[test]
+fn numbers_that_a_checkpoint_has_seen_are_not_given_again() {
+    let fs = SimFs::new(0);
+    start(&fs, small()).commit(0, b"x");
+    let jump = JournalOptions {
+        first_lsn: Lsn(100),
+        ..small()
+    };
+    // A start whose first group is torn changes nothing.
+    let fixture = start(&fs, jump.clone());
+    assert_eq!(fixture.commit(1, b"torn"), Lsn(100));
+    fixture.journal.close().unwrap();
+    fs.damage(&file(2), 512 + 60, b"torn");
+    assert_eq!(offsets(&fs), [0]);
+    for (number, lsn) in [(1, 100), (2, 101), (3, 102)] {
+        assert_eq!(start(&fs, jump.clone()).commit(number, b"x"), Lsn(lsn));
+    }
+    let found: Vec<(u64, i64)> = read_back(&fs)
+        .unwrap()
+        .iter()
+        .map(|one| (one.0, one.1))
+        .collect();
+    assert_eq!(found, [(1, 0), (100, 1), (101, 2), (102, 3)]);
+}
+
 #[test]
 fn a_cut_that_came_before_the_last_entry_keeps_its_file() {
     let fixture = start(&SimFs::new(0), small());
