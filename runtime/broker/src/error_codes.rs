@@ -88,6 +88,7 @@ pub(crate) fn topic_error(error: &TopicError) -> ErrorCode {
         TopicError::InvalidAssignment { .. } => ErrorCode::InvalidReplicaAssignment,
         TopicError::InvalidConfig { .. } => ErrorCode::InvalidConfig,
         TopicError::Ambiguous { .. } => ErrorCode::InvalidRequest,
+        TopicError::Contradiction(_) => ErrorCode::UnknownServerError,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Topics come and go: what the APIs, auto-creation and the in-process surface share.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use millstream_cluster::{
     ChangeError, Image, TopicError, TopicImage, TopicSpec, create_topic, delete_topics,
@@ -40,14 +40,48 @@ impl Broker {
         &self,
         spec: &TopicSpec,
     ) -> Result<Arc<TopicImage>, TopicFailure> {
+        let mut results = self.create_topics(std::slice::from_ref(spec)).await;
+        results.pop().unwrap_or_else(|| Err(unknown(&spec.name)))
+    }
+
+    /// Creates several topics, each or not by itself, with one flush for all. One result for each, in order.
+    pub(crate) async fn create_topics(
+        &self,
+        specs: &[TopicSpec],
+    ) -> Vec<Result<Arc<TopicImage>, TopicFailure>> {
         let defaults = self.config().topic_creation_defaults();
-        let decide = |image: &Image| Ok((create_topic(image, spec, defaults, Uuid::new_v4())?, ()));
-        let (image, ()) = self
-            .cluster()
-            .change(decide)
-            .await
-            .map_err(TopicFailure::from)?;
-        found(&image, &spec.name)
+        let decide = |image: &Image| {
+            let mut image = image.clone();
+            let mut records = Vec::new();
+            let mut verdicts = Vec::with_capacity(specs.len());
+            for spec in specs {
+                let created = create_topic(&image, spec, defaults, Uuid::new_v4());
+                verdicts.push(created.and_then(|created| {
+                    // The next topic is decided on as if this one were there already.
+                    image.advance(&created, image.offset().unwrap_or(0))?;
+                    records.extend(created);
+                    Ok(())
+                }));
+            }
+            Ok::<_, Infallible>((records, verdicts))
+        };
+        match self.cluster().change(decide).await {
+            Ok((image, verdicts)) => {
+                let result = |(spec, verdict): (&TopicSpec, Result<(), TopicError>)| {
+                    verdict.map_err(|error| TopicFailure::from(ChangeError::Refused(error)))?;
+                    found(&image, &spec.name)
+                };
+                specs.iter().zip(verdicts).map(result).collect()
+            }
+            Err(ChangeError::Refused(never)) => match never {},
+            Err(ChangeError::Submit(error)) => {
+                let failure = TopicFailure {
+                    code: submit_error(&error),
+                    message: error.to_string(),
+                };
+                vec![Err(failure); specs.len()]
+            }
+        }
     }
 
     /// Returns the topic, created as `spec` says when it does not exist.

@@ -60,7 +60,7 @@ pub struct TaskImage {
 }
 
 /// A record that contradicts the image: the metadata log is damaged or was written by a faulty program.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ApplyError {
     #[error("topic {name} is created twice")]
     TopicExists { name: String },
@@ -132,11 +132,22 @@ impl Image {
     /// This image with `records` applied, the last of which has offset `last_offset`.
     pub fn with(&self, records: &[MetadataRecord], last_offset: i64) -> Result<Image, ApplyError> {
         let mut next = self.clone();
-        for record in records {
-            next.apply(record)?;
-        }
-        next.offset = Some(last_offset);
+        next.advance(records, last_offset)?;
         Ok(next)
+    }
+
+    /// Applies records in place, for a decision that goes on from what it has decided. After an error the image is
+    /// of no use any more.
+    pub fn advance(
+        &mut self,
+        records: &[MetadataRecord],
+        last_offset: i64,
+    ) -> Result<(), ApplyError> {
+        for record in records {
+            self.apply(record)?;
+        }
+        self.offset = Some(last_offset);
+        Ok(())
     }
 
     fn apply(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {

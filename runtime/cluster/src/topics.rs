@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     configs::{self, ConfigError},
-    image::Image,
+    image::{ApplyError, Image},
     record::{ConfigResource, MetadataRecord},
 };
 
@@ -73,6 +73,8 @@ pub enum TopicError {
     InvalidConfig { name: String, source: ConfigError },
     #[error("topic {name} asks for {what} twice: by number and by assignment")]
     Ambiguous { name: String, what: &'static str },
+    #[error("the records of a decision contradict the metadata: {0}")]
+    Contradiction(#[from] ApplyError),
 }
 
 /// Checks a topic's name by Kafka's rules: 1 to 249 of letters, digits, `.`, `_` and `-`, and neither `.` nor `..`.

@@ -1,6 +1,6 @@
 //! CreateTopics: each topic is created or refused by itself.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use millstream_cluster::{
     Image, TopicImage, TopicSpec, configs::EffectiveConfig, configs::TOPIC_SETTINGS, create_topic,
@@ -21,28 +21,48 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for (position, wanted) in request.topics.iter().enumerate() {
-        let named_again = request.topics.iter().enumerate();
-        let mut named_again =
-            named_again.filter(|(other, topic)| *other != position && topic.name == wanted.name);
-        let result = match named_again.next() {
-            // Which of the two is meant nobody can know.
-            Some(_) => Err(TopicFailure {
-                code: ErrorCode::InvalidRequest,
-                message: format!("topic {} comes twice in one request", wanted.name),
-            }),
-            None if request.validate_only => would_create(context, &spec(wanted)),
-            None => context.broker.create_topic(&spec(wanted)).await,
-        };
-        topics.push(match result {
-            Ok(topic) => created(context, &topic, request.validate_only),
-            Err(failure) => refused(wanted.name.clone(), failure),
-        });
+    let specs: Vec<TopicSpec> = request.topics.iter().map(spec).collect();
+    // Of a topic that comes twice, nobody can know which one is meant.
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for spec in &specs {
+        *times.entry(&spec.name).or_default() += 1;
     }
+    let is_single = |spec: &TopicSpec| times.get(spec.name.as_str()) == Some(&1);
+    let single: Vec<TopicSpec> = specs
+        .iter()
+        .filter(|spec| is_single(spec))
+        .cloned()
+        .collect();
+    let created_topics = match request.validate_only {
+        true => single
+            .iter()
+            .map(|spec| would_create(context, spec))
+            .collect(),
+        false => context.broker.create_topics(&single).await,
+    };
+    let mut results = created_topics.into_iter();
+    let topics = specs.iter().map(|spec| {
+        let result = if is_single(spec) {
+            results.next()
+        } else {
+            None
+        };
+        match result.unwrap_or_else(|| Err(named_twice(&spec.name))) {
+            Ok(topic) => created(context, &topic, request.validate_only),
+            Err(failure) => refused(spec.name.clone(), failure),
+        }
+    });
     CreateTopicsResponse {
         throttle_time_ms: 0,
-        topics,
+        topics: topics.collect(),
+    }
+}
+
+fn named_twice(name: &str) -> TopicFailure {
+    let message = format!("topic {name} comes twice in one request");
+    TopicFailure {
+        code: ErrorCode::InvalidRequest,
+        message,
     }
 }
 
