@@ -1,10 +1,6 @@
 //! `Broker`: the composition of a node's Kafka side, its start and its end.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use millstream_cluster::{ClusterMetadata, METADATA_TOPIC_ID};
 use millstream_log::{Health, LogStore, StoreError};
@@ -15,12 +11,15 @@ use tokio::sync::watch;
 
 use crate::{
     config::{BrokerConfig, SettingError},
+    coordinator::{BrokerPorts, Ports, TopicPartition},
+    group::GroupCoordinator,
     local::Local,
     metrics::{BrokerStats, Metrics},
     partition::Partitions,
     producer_ids::ProducerIds,
     server::{self, ListenError, ListenerHandle},
-    verification::{NamedPartition, VerifyTransaction},
+    transaction::{Producer, TransactionCoordinator},
+    verification::NamedPartition,
 };
 
 /// Why a broker does not start.
@@ -41,7 +40,8 @@ pub struct Broker {
     partitions: Partitions,
     producer_ids: ProducerIds,
     metrics: Metrics,
-    verifier: OnceLock<Arc<dyn VerifyTransaction>>,
+    groups: Arc<GroupCoordinator>,
+    transactions: Arc<TransactionCoordinator>,
     closing: watch::Sender<bool>,
     listeners: Mutex<Vec<server::Listener>>,
 }
@@ -56,22 +56,41 @@ impl Broker {
     ) -> Result<Arc<Broker>, StartError> {
         let advertised = config.advertised_address()?;
         remove_leftovers(&store, &cluster)?;
-        Ok(Arc::new(Broker {
-            partitions: Partitions::new(
-                Arc::clone(&store),
-                Arc::clone(&cluster),
-                config.topic_defaults.clone(),
-            ),
-            producer_ids: ProducerIds::new(Arc::clone(&cluster)),
-            advertised,
-            config,
-            store,
-            cluster,
-            metrics: Metrics::default(),
-            verifier: OnceLock::new(),
-            closing: watch::Sender::new(false),
-            listeners: Mutex::new(Vec::new()),
-        }))
+        let broker = Arc::new_cyclic(|broker| {
+            let clock = store.clock();
+            let ports: Arc<dyn Ports> = Arc::new(BrokerPorts::new(broker.clone()));
+            let groups = GroupCoordinator::new(
+                Arc::clone(&ports),
+                Arc::clone(clock),
+                config.group_settings(),
+            );
+            let transactions = TransactionCoordinator::new(
+                ports,
+                Arc::clone(&groups),
+                Arc::clone(clock),
+                config.transaction_settings(),
+            );
+            Broker {
+                partitions: Partitions::new(
+                    Arc::clone(&store),
+                    Arc::clone(&cluster),
+                    config.topic_defaults.clone(),
+                ),
+                producer_ids: ProducerIds::new(Arc::clone(&cluster)),
+                advertised,
+                config,
+                store,
+                cluster,
+                metrics: Metrics::default(),
+                groups,
+                transactions,
+                closing: watch::Sender::new(false),
+                listeners: Mutex::new(Vec::new()),
+            }
+        });
+        broker.groups.start();
+        broker.transactions.start();
+        Ok(broker)
     }
 
     /// Opens a listener; port 0 takes a free port, which the handle tells.
@@ -89,11 +108,15 @@ impl Broker {
     /// finished within `deadline` is cut off.
     pub async fn shutdown(&self, deadline: Duration) {
         self.closing.send_replace(true);
+        // Members that wait for their group would hold their connections open.
+        self.groups.dismiss();
         let listeners = std::mem::take(&mut *self.listeners.lock());
         let until = tokio::time::Instant::now() + deadline;
         for listener in listeners {
             listener.join(until).await;
         }
+        self.transactions.close().await;
+        self.groups.close().await;
     }
 
     /// The same APIs without sockets.
@@ -133,10 +156,14 @@ impl Broker {
         matches!(self.store.health(), Health::Ok) && !*self.closing.borrow()
     }
 
-    /// Names whom partitions ask about transactions; the first one named stays.
-    pub fn set_verifier(&self, verifier: Arc<dyn VerifyTransaction>) {
-        // A second one would be another coordinator for the same logs, which nothing here makes.
-        let _ = self.verifier.set(verifier);
+    /// The group coordinator.
+    pub(crate) fn groups(&self) -> &Arc<GroupCoordinator> {
+        &self.groups
+    }
+
+    /// The transaction coordinator.
+    pub(crate) fn transactions(&self) -> &Arc<TransactionCoordinator> {
+        &self.transactions
     }
 
     /// Asks the transaction coordinator whether the open transaction holds the partitions; one answer for each.
@@ -147,14 +174,25 @@ impl Broker {
         producer_epoch: i16,
         partitions: &[NamedPartition],
     ) -> Vec<ErrorCode> {
-        match self.verifier.get() {
-            Some(verifier) => {
-                verifier
-                    .verify(transactional_id, producer_id, producer_epoch, partitions)
-                    .await
-            }
-            None => vec![ErrorCode::CoordinatorNotAvailable; partitions.len()],
+        let producer = Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+        };
+        let mut verdicts = Vec::with_capacity(partitions.len());
+        for (topic, index) in partitions {
+            let partition = TopicPartition::new(topic.clone(), *index);
+            let verdict = self
+                .transactions
+                .verify_partition(transactional_id, producer, &partition)
+                .await;
+            verdicts.push(match verdict {
+                Ok(()) => ErrorCode::None,
+                // What a producer knows from Produce itself.
+                Err(ErrorCode::ProducerFenced) => ErrorCode::InvalidProducerEpoch,
+                Err(error) => error,
+            });
         }
+        verdicts
     }
 
     /// Turns true when the node shuts down.

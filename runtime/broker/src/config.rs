@@ -8,6 +8,14 @@ use millstream_cluster::{
 };
 use thiserror::Error;
 
+use crate::{
+    group::{GroupLimits, GroupSettings},
+    transaction::TransactionSettings,
+};
+
+/// How long a request waits for a transaction that is being finished, ms; then it is told CONCURRENT_TRANSACTIONS.
+const TRANSACTION_WAIT_MS_MAX: u64 = 10_000;
+
 /// A setting that does not exist, or a value that it does not take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SettingError {
@@ -162,6 +170,37 @@ impl BrokerConfig {
         TopicDefaults {
             partitions: self.num_partitions,
             replication_factor: self.default_replication_factor,
+        }
+    }
+
+    /// What the group coordinator follows.
+    pub(crate) fn group_settings(&self) -> GroupSettings {
+        GroupSettings {
+            limits: GroupLimits {
+                session_timeout_ms_min: self.group_min_session_timeout_ms,
+                session_timeout_ms_max: self.group_max_session_timeout_ms,
+                initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms,
+                members_max: usize::try_from(self.group_max_size).unwrap_or(usize::MAX),
+            },
+            metadata_bytes_max: usize::try_from(self.offset_metadata_max_bytes).unwrap_or(0),
+            commit_timeout_ms: u64::try_from(self.offsets_commit_timeout_ms).unwrap_or(0),
+            retention_ms: i64::from(self.offsets_retention_minutes).saturating_mul(60_000),
+            retention_check_ms: u64::try_from(self.offsets_retention_check_interval_ms)
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What the transaction coordinator follows.
+    pub(crate) fn transaction_settings(&self) -> TransactionSettings {
+        let check_ms = self.transaction_remove_expired_transaction_cleanup_interval_ms;
+        TransactionSettings {
+            timeout_ms_max: self.transaction_max_timeout_ms,
+            expiration_ms: i64::from(self.transactional_id_expiration_ms),
+            expiration_check_ms: u64::try_from(check_ms).unwrap_or(u64::MAX),
+            timeout_check_ms: i64::from(
+                self.transaction_abort_timed_out_transaction_cleanup_interval_ms,
+            ),
+            wait_ms_max: TRANSACTION_WAIT_MS_MAX,
         }
     }
 

@@ -6,7 +6,9 @@ mod api;
 mod broker;
 mod config;
 mod context;
+mod coordinator;
 mod error_codes;
+mod group;
 mod internal_topics;
 mod local;
 mod metrics;
@@ -16,17 +18,22 @@ mod producer_ids;
 mod server;
 mod topic_settings;
 mod topics;
+mod transaction;
 mod verification;
 
 pub use broker::{Broker, StartError};
 pub use config::{BrokerConfig, DescribedSetting, SettingError};
 pub use context::RequestContext;
+pub use coordinator::TopicPartition;
+pub use group::CommittedOffset;
 pub use internal_topics::InternalTopic;
-pub use local::{Local, LocalPartition, TopicInfo};
+pub use local::{
+    FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, SyntheticMember, TopicInfo,
+};
 pub use metrics::{ApiStats, BrokerStats};
 pub use partition::{Partition, Partitions};
 pub use producer_ids::ProducerIds;
 pub use server::{ListenError, ListenerHandle};
 pub use topic_settings::TopicSettings;
 pub use topics::TopicFailure;
-pub use verification::{NamedPartition, VerifyTransaction};
+pub use verification::NamedPartition;

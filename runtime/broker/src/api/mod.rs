@@ -8,30 +8,56 @@ use std::{future::Future, ops::RangeInclusive, pin::Pin};
 use bytes::Bytes;
 use millstream_wire::{
     ApiKey, DecodeError, EncodeError, Request, RequestHeader,
+    add_offsets_to_txn::AddOffsetsToTxnRequest,
+    add_partitions_to_txn::AddPartitionsToTxnRequest,
     api_versions::ApiVersionsRequest,
     create_topics::CreateTopicsRequest,
     delete_topics::DeleteTopicsRequest,
     describe_configs::DescribeConfigsRequest,
+    describe_groups::DescribeGroupsRequest,
     encode_response, encode_response_chunks,
+    end_txn::EndTxnRequest,
     fetch::FetchRequest,
+    find_coordinator::FindCoordinatorRequest,
+    heartbeat::HeartbeatRequest,
     init_producer_id::InitProducerIdRequest,
+    join_group::JoinGroupRequest,
+    leave_group::LeaveGroupRequest,
+    list_groups::ListGroupsRequest,
     list_offsets::ListOffsetsRequest,
     metadata::MetadataRequest,
+    offset_commit::OffsetCommitRequest,
+    offset_fetch::OffsetFetchRequest,
     produce::{ProduceRequest, ProduceResponse},
+    sync_group::SyncGroupRequest,
+    txn_offset_commit::TxnOffsetCommitRequest,
 };
 use thiserror::Error;
 
 use crate::context::RequestContext;
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod api_versions;
 mod create_topics;
 mod delete_topics;
 mod describe_configs;
+mod describe_groups;
+mod end_txn;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 pub(crate) mod produce;
+mod sync_group;
+mod txn_offset_commit;
 
 /// A whole response, in pieces that are sent behind each other.
 pub(crate) type Response = Vec<Bytes>;
@@ -100,10 +126,23 @@ macro_rules! apis {
 apis! {
     ListOffsets, 1..=7, ListOffsetsRequest, list_offsets::handle;
     Metadata, 0..=12, MetadataRequest, metadata::handle;
+    OffsetCommit, 2..=9, OffsetCommitRequest, offset_commit::handle;
+    OffsetFetch, 1..=9, OffsetFetchRequest, offset_fetch::handle;
+    FindCoordinator, 0..=5, FindCoordinatorRequest, find_coordinator::handle;
+    JoinGroup, 0..=9, JoinGroupRequest, join_group::handle;
+    Heartbeat, 0..=4, HeartbeatRequest, heartbeat::handle;
+    LeaveGroup, 0..=5, LeaveGroupRequest, leave_group::handle;
+    SyncGroup, 0..=5, SyncGroupRequest, sync_group::handle;
+    DescribeGroups, 0..=6, DescribeGroupsRequest, describe_groups::handle;
+    ListGroups, 0..=5, ListGroupsRequest, list_groups::handle;
     ApiVersions, 0..=4, ApiVersionsRequest, api_versions::handle;
     CreateTopics, 2..=7, CreateTopicsRequest, create_topics::handle;
     DeleteTopics, 1..=6, DeleteTopicsRequest, delete_topics::handle;
     InitProducerId, 0..=4, InitProducerIdRequest, init_producer_id::handle;
+    AddPartitionsToTxn, 0..=3, AddPartitionsToTxnRequest, add_partitions_to_txn::handle;
+    AddOffsetsToTxn, 0..=3, AddOffsetsToTxnRequest, add_offsets_to_txn::handle;
+    EndTxn, 0..=3, EndTxnRequest, end_txn::handle;
+    TxnOffsetCommit, 0..=3, TxnOffsetCommitRequest, txn_offset_commit::handle;
     DescribeConfigs, 1..=4, DescribeConfigsRequest, describe_configs::handle;
 }
 

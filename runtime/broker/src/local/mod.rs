@@ -1,15 +1,19 @@
 //! The broker without sockets, for tasks that run in the same process: the same code paths and the same fencing as
 //! the APIs.
 
+mod groups;
 mod partition;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 
 use crate::broker::Broker;
 
+pub use groups::{FetchedOffset, SyntheticMember};
 pub use partition::LocalPartition;
 pub use topics::TopicInfo;
+pub use transactions::{MemberStamp, OffsetCommit};
 
 /// The broker's surface in process. Cheap to clone.
 #[derive(Clone)]

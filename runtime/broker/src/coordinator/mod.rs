@@ -1,0 +1,18 @@
+//! What both coordinators share: placement, timers, the ports to the rest of
+//! the node, and reading and writing the internal topics.
+
+mod broker_ports;
+mod deadlines;
+mod led_log;
+mod placement;
+mod ports;
+mod tasks;
+mod topic_partition;
+
+pub(crate) use broker_ports::BrokerPorts;
+pub(crate) use deadlines::Deadlines;
+pub(crate) use led_log::{LedLog, Origin, Stored, batch_of};
+pub(crate) use placement::partition_for;
+pub(crate) use ports::{BoxFuture, Ports};
+pub(crate) use tasks::{Tasks, sleep_until_earlier};
+pub use topic_partition::TopicPartition;

@@ -1,0 +1,35 @@
+//! The group coordinator.
+//!
+//! Pure: `machine` (with `join` and `session`) is the membership of a classic
+//! group, `offsets` its offsets, `held` a group that a stage holds, `stored`
+//! the records of all three. Around them: `shard` is one partition of
+//! `__consumer_offsets` with all its groups, `replay` reads it back, `expiry`
+//! tidies it; `coordinator` is the asynchronous face, and `requests`,
+//! `commits` and `describe` what it is asked.
+
+mod commits;
+mod coordinator;
+mod describe;
+mod expiry;
+mod held;
+mod join;
+mod machine;
+mod member;
+mod offsets;
+mod replay;
+mod requests;
+mod session;
+mod shard;
+mod state;
+mod stored;
+
+pub(crate) use commits::{OffsetToCommit, VerifiedProducer};
+pub(crate) use coordinator::{GroupCoordinator, GroupSettings, coordinator_error};
+pub(crate) use join::JoinRequest;
+pub(crate) use machine::GroupLimits;
+pub(crate) use requests::held_member;
+pub(crate) use session::{Committer, SyncRequest};
+pub(crate) use state::GroupState;
+
+pub use commits::FetchedOffset;
+pub use offsets::CommittedOffset;

@@ -1,0 +1,149 @@
+//! Transactions in process: the coordinator's own code and its fencing, without sockets. Nothing but the end of a
+//! transaction waits for a flush (DESIGN §6 rule 6).
+
+use millstream_wire::ErrorCode;
+
+use super::Local;
+use crate::{
+    coordinator::TopicPartition,
+    group::{Committer, OffsetToCommit},
+    transaction::{Durability, Producer},
+};
+
+/// The member of a group that commits, and the generation that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStamp {
+    pub member_id: String,
+    pub generation: i32,
+}
+
+/// A position to be committed: the next offset to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetCommit {
+    pub partition: TopicPartition,
+    pub offset: i64,
+    /// The leader epoch of the last record read, or -1.
+    pub leader_epoch: i32,
+    pub metadata: String,
+}
+
+impl Local {
+    /// A producer for a transactional id. Whoever used the id before is fenced, and its transaction is settled first:
+    /// waited for when it is decided, else aborted. Returns the producer id and its epoch.
+    pub async fn init_producer_id(
+        &self,
+        transactional_id: &str,
+        timeout_ms: i32,
+    ) -> Result<(i64, i16), ErrorCode> {
+        let producer = self
+            .broker
+            .transactions()
+            .init_producer_id(transactional_id, timeout_ms, None)
+            .await?;
+        Ok((producer.id, producer.epoch))
+    }
+
+    /// Partitions join the transaction; to be called before their first data.
+    pub async fn add_partitions(
+        &self,
+        transactional_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        partitions: &[TopicPartition],
+    ) -> Result<(), ErrorCode> {
+        for one in partitions {
+            self.broker.partitions().led(&one.topic, one.partition)?;
+        }
+        let producer = Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+        };
+        self.broker
+            .transactions()
+            .add_partitions(transactional_id, producer, partitions, Durability::Appended)
+            .await
+    }
+
+    /// A group's offsets join the transaction; to be called before [`Local::commit_offsets`].
+    pub async fn add_offsets(
+        &self,
+        transactional_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        group: &str,
+    ) -> Result<(), ErrorCode> {
+        let producer = Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+        };
+        self.broker
+            .transactions()
+            .add_offsets(transactional_id, producer, group, Durability::Appended)
+            .await
+    }
+
+    /// Positions of a group, within the transaction. The first refused one is the error.
+    pub async fn commit_offsets(
+        &self,
+        transactional_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        group: &str,
+        member: &MemberStamp,
+        offsets: &[OffsetCommit],
+    ) -> Result<(), ErrorCode> {
+        let producer = Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+        };
+        let committer = Committer {
+            member_id: &member.member_id,
+            instance_id: None,
+            generation: member.generation,
+        };
+        let offsets = offsets
+            .iter()
+            .map(|one| OffsetToCommit {
+                partition: one.partition.clone(),
+                offset: one.offset,
+                leader_epoch: one.leader_epoch,
+                metadata: one.metadata.clone(),
+            })
+            .collect();
+        let results = self
+            .broker
+            .transactions()
+            .commit_offsets(
+                transactional_id,
+                producer,
+                group,
+                committer,
+                offsets,
+                Durability::Appended,
+            )
+            .await?;
+        results
+            .into_iter()
+            .find(|result| *result != ErrorCode::None)
+            .map_or(Ok(()), Err)
+    }
+
+    /// Commits or aborts the transaction. Returns when the outcome is durable, after one flush of everything before
+    /// it. A repetition after success is a success.
+    pub async fn end_transaction(
+        &self,
+        transactional_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        commit: bool,
+    ) -> Result<(), ErrorCode> {
+        let producer = Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+        };
+        self.broker
+            .transactions()
+            .end(transactional_id, producer, commit)
+            .await
+    }
+}

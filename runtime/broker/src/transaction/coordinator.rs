@@ -1,0 +1,349 @@
+//! The transactional ids of this node: found, loaded, timed out, expired.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use millstream_log::clock::Clock;
+use millstream_wire::ErrorCode;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::entry::Entry;
+use super::machine::{NO_PRODUCER_ID, Transaction};
+use super::state::TransactionState;
+use super::stored;
+use crate::InternalTopic;
+use crate::coordinator::{
+    Deadlines, LedLog, Ports, Stored, Tasks, partition_for, sleep_until_earlier,
+};
+use crate::group::{GroupCoordinator, coordinator_error};
+
+/// Settings of the node that the transaction coordinator follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransactionSettings {
+    /// `transaction.max.timeout.ms`
+    pub(crate) timeout_ms_max: i32,
+    /// `transactional.id.expiration.ms`
+    pub(crate) expiration_ms: i64,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`
+    pub(crate) expiration_check_ms: u64,
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`: timers go
+    /// by the wall clock, which may jump, so they are looked at this often.
+    pub(crate) timeout_check_ms: i64,
+    /// How long a request waits for a transaction that is being finished
+    /// before it is told CONCURRENT_TRANSACTIONS.
+    pub(crate) wait_ms_max: u64,
+}
+
+type Ids = HashMap<Arc<str>, Arc<Entry>>;
+
+/// A loaded partition of `__transaction_state`.
+struct Shard {
+    led: LedLog,
+    ids: Ids,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Held while the partition is being loaded, so that it is read once.
+    loading: tokio::sync::Mutex<()>,
+    shard: Mutex<Option<Shard>>,
+}
+
+/// The transaction coordinator of this node.
+pub(crate) struct TransactionCoordinator {
+    pub(super) ports: Arc<dyn Ports>,
+    pub(super) groups: Arc<GroupCoordinator>,
+    clock: Arc<dyn Clock>,
+    pub(super) settings: TransactionSettings,
+    slots: OnceLock<Box<[Slot]>>,
+    /// When open transactions are overdue, by wall clock, as in their records.
+    deadlines: Mutex<Deadlines<Arc<str>>>,
+    earlier_deadline: Arc<Notify>,
+    pub(super) tasks: Tasks,
+}
+
+impl TransactionCoordinator {
+    pub(crate) fn new(
+        ports: Arc<dyn Ports>,
+        groups: Arc<GroupCoordinator>,
+        clock: Arc<dyn Clock>,
+        settings: TransactionSettings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ports,
+            groups,
+            clock,
+            settings,
+            slots: OnceLock::new(),
+            deadlines: Mutex::new(Deadlines::default()),
+            earlier_deadline: Arc::new(Notify::new()),
+            tasks: Tasks::new(),
+        })
+    }
+
+    /// Starts the timers, and loads what is on disk in the background: that
+    /// sends the markers of decisions again that a crash left without.
+    pub(crate) fn start(self: &Arc<Self>) {
+        self.tasks.start(run_timers(Arc::downgrade(self)));
+        self.tasks.start(run_expiry(Arc::downgrade(self)));
+        self.tasks
+            .start(load_all_in_background(Arc::downgrade(self)));
+    }
+
+    /// Ends the background tasks.
+    pub(crate) async fn close(&self) {
+        self.tasks.close().await;
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The partition that keeps a transactional id; makes the topic when it is
+    /// missing.
+    pub(crate) async fn partition_of(&self, id: &str) -> Result<i32, ErrorCode> {
+        let slots = self.slots().await?;
+        let count = i32::try_from(slots.len()).map_err(|_| ErrorCode::UnknownServerError)?;
+        Ok(partition_for(id, count))
+    }
+
+    async fn slots(&self) -> Result<&[Slot], ErrorCode> {
+        if let Some(slots) = self.slots.get() {
+            return Ok(slots);
+        }
+        let count = self.ports.ensure(InternalTopic::TransactionState).await?;
+        Ok(self.make_slots(count))
+    }
+
+    fn make_slots(&self, count: i32) -> &[Slot] {
+        self.slots
+            .get_or_init(|| (0..count.max(1)).map(|_| Slot::default()).collect())
+    }
+
+    /// The entry of an id that is known. INVALID_PRODUCER_ID_MAPPING otherwise.
+    pub(super) async fn entry(self: &Arc<Self>, id: &str) -> Result<Arc<Entry>, ErrorCode> {
+        self.with_ids(id, |shard| shard.ids.get(id).cloned())
+            .await?
+            .ok_or(ErrorCode::InvalidProducerIdMapping)
+    }
+
+    /// The entry of an id, made when it is new.
+    pub(super) async fn entry_or_new(self: &Arc<Self>, id: &str) -> Result<Arc<Entry>, ErrorCode> {
+        self.with_ids(id, |shard| {
+            if let Some(entry) = shard.ids.get(id) {
+                return Ok(Arc::clone(entry));
+            }
+            let entry = Entry::new(id, shard.led.clone(), Transaction::default())?;
+            let entry = Arc::new(entry);
+            shard.ids.insert(Arc::clone(&entry.id), Arc::clone(&entry));
+            Ok(entry)
+        })
+        .await?
+    }
+
+    async fn with_ids<R>(
+        self: &Arc<Self>,
+        id: &str,
+        step: impl FnOnce(&mut Shard) -> R,
+    ) -> Result<R, ErrorCode> {
+        let partition = self.partition_of(id).await?;
+        let index = usize::try_from(partition).map_err(|_| ErrorCode::NotCoordinator)?;
+        let slot = self
+            .slots
+            .get()
+            .and_then(|slots| slots.get(index))
+            .ok_or(ErrorCode::NotCoordinator)?;
+        {
+            let mut shard = slot.shard.lock();
+            if let Some(shard) = shard.as_mut() {
+                return Ok(step(shard));
+            }
+        }
+        self.load(partition).await?;
+        let mut shard = slot.shard.lock();
+        shard.as_mut().map(step).ok_or(ErrorCode::NotCoordinator)
+    }
+
+    /// Loads a partition, unless it is.
+    pub(super) async fn load(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
+        let slots = self.slots().await?;
+        let index = usize::try_from(partition).map_err(|_| ErrorCode::NotCoordinator)?;
+        let slot = slots.get(index).ok_or(ErrorCode::NotCoordinator)?;
+        let _loading = slot.loading.lock().await;
+        if slot.shard.lock().is_some() {
+            return Ok(());
+        }
+        let name = InternalTopic::TransactionState.name();
+        let led = self.ports.led(name, partition).map_err(coordinator_error)?;
+        let shard = tokio::task::spawn_blocking(move || read_shard(led))
+            .await
+            .map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
+        let entries: Vec<Arc<Entry>> = shard.ids.values().cloned().collect();
+        *slot.shard.lock() = Some(shard);
+        for entry in entries {
+            self.resume(&entry);
+        }
+        Ok(())
+    }
+
+    /// Goes on with what a loaded id was in the middle of.
+    fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let mut state = entry.lock();
+        if state.transaction.state.is_prepared() {
+            tracing::info!(id = %entry.id, state = ?state.transaction.state, "sending the markers of a decided transaction again");
+            self.finish_later(entry, &mut state);
+        }
+        self.watch_timeout(entry, &state.transaction);
+    }
+
+    /// Makes sure that an open transaction is looked at when it is overdue.
+    pub(super) fn watch_timeout(&self, entry: &Entry, transaction: &Transaction) {
+        if let Some(timeout_at_ms) = transaction.timeout_at_ms() {
+            let overdue_ms = timeout_at_ms.saturating_add(1);
+            let earlier = self.deadlines.lock().set(Arc::clone(&entry.id), overdue_ms);
+            if earlier {
+                self.earlier_deadline.notify_one();
+            }
+        }
+    }
+
+    /// Aborts every transaction that is overdue, and fences its producer.
+    pub(crate) async fn abort_overdue(self: &Arc<Self>) {
+        loop {
+            let now_ms = self.now_ms();
+            let Some(id) = self.deadlines.lock().pop_due(now_ms) else {
+                return;
+            };
+            let Ok(entry) = self.entry(&id).await else {
+                continue;
+            };
+            let mut state = entry.lock();
+            let overdue = match state.deciding {
+                true => None,
+                false => state.transaction.time_out(now_ms),
+            };
+            if let Some(prepare) = overdue {
+                tracing::info!(id = %entry.id, "aborting a transaction that timed out");
+                if let Err(error) = self.decide(&entry, &mut state, prepare) {
+                    tracing::warn!(id = %entry.id, %error, "a transaction that timed out cannot be aborted yet");
+                    let again_ms = now_ms.saturating_add(1_000);
+                    self.deadlines.lock().set(Arc::clone(&entry.id), again_ms);
+                }
+            } else {
+                self.watch_timeout(&entry, &state.transaction);
+            }
+        }
+    }
+
+    /// Replaces every id that has been idle for too long by a tombstone.
+    pub(crate) fn expire(&self) {
+        let now_ms = self.now_ms();
+        let expiration_ms = self.settings.expiration_ms;
+        for slot in self.slots.get().into_iter().flatten() {
+            let mut shard = slot.shard.lock();
+            let Some(shard) = shard.as_mut() else {
+                continue;
+            };
+            shard
+                .ids
+                .retain(|_, entry| !expire_entry(entry, now_ms, expiration_ms));
+        }
+    }
+}
+
+// The background tasks hold the coordinator only while they work, so that it
+// goes, and they with it, when its owner lets it go.
+
+async fn run_timers(coordinator: Weak<TransactionCoordinator>) {
+    while let Some(this) = coordinator.upgrade() {
+        this.abort_overdue().await;
+        let earlier = Arc::clone(&this.earlier_deadline);
+        let next_ms = this.deadlines.lock().next();
+        let wait_ms = next_ms.map(|next_ms| {
+            let wait_ms = next_ms.saturating_sub(this.now_ms());
+            wait_ms.min(this.settings.timeout_check_ms)
+        });
+        drop(this);
+        sleep_until_earlier(wait_ms, &earlier).await;
+    }
+}
+
+async fn run_expiry(coordinator: Weak<TransactionCoordinator>) {
+    while let Some(this) = coordinator.upgrade() {
+        let interval = Duration::from_millis(this.settings.expiration_check_ms.max(1));
+        this.expire();
+        drop(this);
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn load_all_in_background(coordinator: Weak<TransactionCoordinator>) {
+    let count = coordinator
+        .upgrade()
+        .and_then(|this| this.ports.partition_count(InternalTopic::TransactionState));
+    for partition in 0..count.unwrap_or(0) {
+        let Some(this) = coordinator.upgrade() else {
+            return;
+        };
+        match this.load(partition).await {
+            Ok(()) | Err(ErrorCode::NotCoordinator) => {}
+            Err(error) => {
+                tracing::error!(partition, %error, "__transaction_state cannot be loaded");
+            }
+        }
+    }
+}
+
+/// Whether the id is gone now.
+fn expire_entry(entry: &Entry, now_ms: i64, expiration_ms: i64) -> bool {
+    let mut state = entry.lock();
+    if state.deciding || !state.transaction.is_expired(now_ms, expiration_ms) {
+        return false;
+    }
+    if state.transaction.producer_id != NO_PRODUCER_ID
+        && let Err(error) = entry.append_tombstone(now_ms)
+    {
+        tracing::warn!(id = %entry.id, %error, "an expired transactional id cannot be removed");
+        return false;
+    }
+    // Whoever still holds the entry finds it dead and looks the id up anew.
+    let mut dead = state.transaction.clone();
+    dead.state = TransactionState::Dead;
+    dead.partitions.clear();
+    state.transaction.install(dead);
+    true
+}
+
+/// Reads a partition from its start to its end. Blocks.
+fn read_shard(led: LedLog) -> Result<Shard, ErrorCode> {
+    let mut transactions: HashMap<String, Transaction> = HashMap::new();
+    let mut failed = None;
+    led.read_all(|record| {
+        let Stored::Record { key, value, .. } = record else {
+            return;
+        };
+        match stored::read(key, value) {
+            Ok((id, Some(transaction))) => {
+                transactions.insert(id, transaction);
+            }
+            Ok((id, None)) => {
+                transactions.remove(&id);
+            }
+            Err(error) => {
+                failed.get_or_insert(error);
+            }
+        }
+    })?;
+    if let Some(error) = failed {
+        tracing::error!(log = %led.log.id(), %error, "a record of a transaction cannot be read");
+        return Err(ErrorCode::CorruptMessage);
+    }
+    let mut ids = Ids::with_capacity(transactions.len());
+    for (id, transaction) in transactions {
+        let entry = Arc::new(Entry::new(&id, led.clone(), transaction)?);
+        ids.insert(Arc::clone(&entry.id), entry);
+    }
+    Ok(Shard { led, ids })
+}
