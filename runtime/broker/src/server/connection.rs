@@ -38,6 +38,10 @@ use crate::{
 /// A frame may take a second longer for each of these.
 const PARTIAL_BYTES_PER_SECOND: usize = 64 << 10;
 
+/// No further request begins while so many bytes of answers wait to be sent: a client that asks for much and reads
+/// nothing may not fill the memory.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
 type Handler = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>>;
 
 /// An answer in its place in the order.
@@ -163,9 +167,12 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         loop {
-            self.begin_requests().await?;
+            let has_more = self.begin_requests().await?;
             self.collect_answers().await;
             self.send().await?;
+            if has_more {
+                continue;
+            }
             self.arm_for_partial_frame();
             if self.handler.is_none() && *self.closing.borrow_and_update() {
                 return Err(End::Shutdown);
@@ -174,11 +181,15 @@ impl Connection {
         }
     }
 
-    /// Begins requests as long as whole ones are here and none of them keeps its handler busy.
-    async fn begin_requests(&mut self) -> Result<(), End> {
+    /// Begins requests as long as whole ones are here and none of them keeps its handler busy. True when it paused
+    /// because answers have to be sent first.
+    async fn begin_requests(&mut self) -> Result<bool, End> {
         while self.handler.is_none() && self.may_begin() {
+            if self.output.bytes() >= OUTPUT_BYTES_MAX {
+                return Ok(true);
+            }
             let Some(frame) = self.received.take(self.request_bytes_max)? else {
-                return Ok(());
+                return Ok(false);
             };
             self.frame_began = None;
             let mut handler = self.handle(frame)?;
@@ -188,7 +199,7 @@ impl Connection {
                 Poll::Pending => self.handler = Some(handler),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether the next request may begin although answers wait.

@@ -15,17 +15,24 @@ const SLICES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct Output {
     pieces: VecDeque<Bytes>,
+    bytes: usize,
 }
 
 impl Output {
     /// Adds one response, in pieces.
     pub fn push(&mut self, response: Vec<Bytes>) {
+        self.bytes += response.iter().map(Bytes::len).sum::<usize>();
         self.pieces
             .extend(response.into_iter().filter(|piece| !piece.is_empty()));
     }
 
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Sends everything; returns how many bytes that were.
@@ -53,6 +60,7 @@ impl Output {
     }
 
     fn consume(&mut self, mut sent: usize) {
+        self.bytes -= sent;
         while let Some(first) = self.pieces.front_mut() {
             if sent < first.len() {
                 first.advance(sent);
@@ -85,12 +93,14 @@ mod tests {
             expected.extend(std::iter::repeat_n(value, size));
         }
         let length = expected.len();
+        assert_eq!(output.bytes(), length);
         let reader = tokio::spawn(async move {
             let mut received = vec![0; length];
             client.read_exact(&mut received).await.map(|_| received)
         });
         assert_eq!(output.send(&mut stream).await.unwrap(), length as u64);
         assert!(output.is_empty());
+        assert_eq!(output.bytes(), 0);
         assert!(reader.await.unwrap().unwrap() == expected);
     }
 }

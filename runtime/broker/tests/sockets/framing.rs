@@ -150,6 +150,35 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_for_much_and_reads_late_gets_everything() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("t", 1, &[]).await;
+    let value = "x".repeat(900_000);
+    client.produce("t", 0, -1, batch(&[&value])).await;
+    let mut greedy = node.client().await;
+    for _ in 0..60 {
+        greedy.send(11, &fetch_request("t", 0, 0)).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+    // What the sockets hold and one answer more; the other requests have not begun.
+    let sent = node.broker.stats().bytes_fetched;
+    assert!(
+        sent < 20_000_000,
+        "{sent} bytes were read for a client that reads nothing"
+    );
+    for _ in 0..60 {
+        let (_, response) = greedy
+            .receive::<millstream_wire::fetch::FetchRequest>(11)
+            .await;
+        assert_eq!(
+            values(&response.responses[0].partitions[0]),
+            [value.as_str()]
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_answer_to_api_versions_is_readable_whatever_was_asked() {
     let node = Node::start().await;
     let mut client = node.client().await;
