@@ -1,0 +1,8 @@
+//! End to end, over the built product and clients that others wrote; one behaviour per module.
+
+mod bad_input;
+mod command_line;
+mod confluent;
+mod flights;
+mod kcat_client;
+mod scene;

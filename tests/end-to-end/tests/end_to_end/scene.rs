@@ -1,0 +1,34 @@
+//! What several modules need: the example's folder, the command line of the product.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Result, bail};
+use millstream_end_to_end::program;
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors()
+        .nth(2)
+        .expect("two levels below the root")
+        .to_path_buf()
+}
+
+/// Runs `millstream` with these words.
+pub fn millstream(arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(program()).args(arguments).output()?)
+}
+
+/// Runs `millstream`, which must succeed, and gives back its standard output.
+pub fn millstream_ok(arguments: &[&str]) -> Result<String> {
+    let output = millstream(arguments)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "millstream {arguments:?} ended with {}: {said}",
+            output.status
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
