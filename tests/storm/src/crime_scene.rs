@@ -25,7 +25,13 @@ pub struct OpenTransaction {
 
 impl fmt::Display for OpenTransaction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {} [{}]", self.transactional_id, self.state, self.partitions.join(", "))
+        write!(
+            formatter,
+            "{} {} [{}]",
+            self.transactional_id,
+            self.state,
+            self.partitions.join(", ")
+        )
     }
 }
 
@@ -34,20 +40,35 @@ pub fn open_transactions(data_dir: &Path) -> Result<Vec<OpenTransaction>> {
     let mut latest = BTreeMap::new();
     for entry in std::fs::read_dir(data_dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("__transaction_state-") {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("__transaction_state-")
+        {
             read_partition(&entry.path(), &mut latest)?;
         }
     }
-    let open = latest.into_iter().filter_map(|(transactional_id, value): (String, Option<TransactionLogValue>)| {
-        let value = value?;
-        let state = open_state(value.transaction_status)?;
-        let partitions = value.transaction_partitions.unwrap_or_default();
-        let partitions = partitions
-            .iter()
-            .flat_map(|topic| topic.partition_ids.iter().map(move |id| format!("{}-{id}", topic.topic)))
-            .collect();
-        Some(OpenTransaction { transactional_id, state, partitions })
-    });
+    let open = latest.into_iter().filter_map(
+        |(transactional_id, value): (String, Option<TransactionLogValue>)| {
+            let value = value?;
+            let state = open_state(value.transaction_status)?;
+            let partitions = value.transaction_partitions.unwrap_or_default();
+            let partitions = partitions
+                .iter()
+                .flat_map(|topic| {
+                    topic
+                        .partition_ids
+                        .iter()
+                        .map(move |id| format!("{}-{id}", topic.topic))
+                })
+                .collect();
+            Some(OpenTransaction {
+                transactional_id,
+                state,
+                partitions,
+            })
+        },
+    );
     Ok(open.collect())
 }
 
@@ -61,7 +82,10 @@ fn open_state(status: i8) -> Option<&'static str> {
     }
 }
 
-fn read_partition(dir: &Path, latest: &mut BTreeMap<String, Option<TransactionLogValue>>) -> Result<()> {
+fn read_partition(
+    dir: &Path,
+    latest: &mut BTreeMap<String, Option<TransactionLogValue>>,
+) -> Result<()> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -81,7 +105,9 @@ fn read_partition(dir: &Path, latest: &mut BTreeMap<String, Option<TransactionLo
                 let record = record?;
                 let key = record.key.context("a transaction record without a key")?;
                 let key = TransactionLogKey::from_bytes(Bytes::copy_from_slice(key))?;
-                let value = record.value.map(|value| TransactionLogValue::from_bytes(Bytes::copy_from_slice(value)));
+                let value = record
+                    .value
+                    .map(|value| TransactionLogValue::from_bytes(Bytes::copy_from_slice(value)));
                 latest.insert(key.transactional_id, value.transpose()?);
             }
         }

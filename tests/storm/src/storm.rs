@@ -42,7 +42,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let kcat = Client::Kcat.find().context("the storm reads with kcat: start it with `cargo xtask storm`")?;
+    let kcat = Client::Kcat
+        .find()
+        .context("the storm reads with kcat: start it with `cargo xtask storm`")?;
     let dir = tempfile::tempdir()?;
     let (calm, stormy) = (dir.path().join("calm"), dir.path().join("stormy"));
     let unpaced = write_paced(&arguments.manifest, 0, dir.path())?;
@@ -59,9 +61,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     run_once(&unpaced, &stormy)?;
     let found = committed(&kcat, &stormy)?;
     println!("  {} records committed", found.len());
-    let comparison = Comparison::new().order(Order::PerKey).ignore_headers_of(DEAD_LETTER_TOPIC);
-    comparison.compare(&expected, &found).map_err(|difference| anyhow::anyhow!("{difference}"))?;
-    println!("the same records in the same order per key: {} kills changed nothing", arguments.kills);
+    let comparison = Comparison::new()
+        .order(Order::PerKey)
+        .ignore_headers_of(DEAD_LETTER_TOPIC);
+    comparison
+        .compare(&expected, &found)
+        .map_err(|difference| anyhow::anyhow!("{difference}"))?;
+    println!(
+        "the same records in the same order per key: {} kills changed nothing",
+        arguments.kills
+    );
     Ok(())
 }
 
@@ -69,7 +78,9 @@ fn kill_again_and_again(arguments: &Arguments, manifest: &Path, data_dir: &Path)
     let mut random = StdRng::seed_from_u64(arguments.seed);
     let (mut hits, mut misses) = (0, 0);
     while hits < arguments.kills {
-        let node = NodeCommand::run(manifest, data_dir).stderr(Stdio::null()).start()?;
+        let node = NodeCommand::run(manifest, data_dir)
+            .stderr(Stdio::null())
+            .start()?;
         let life = Duration::from_millis(random.random_range(LIFE_MS));
         std::thread::sleep(life);
         node.kill()?;
@@ -78,7 +89,10 @@ fn kill_again_and_again(arguments: &Arguments, manifest: &Path, data_dir: &Path)
             misses += 1;
             println!("a kill after {life:?} met no open transaction and does not count");
             let allowed = arguments.kills * MISSES_PER_KILL_MAX;
-            ensure!(misses <= allowed, "{misses} kills met no open transaction: lower --rate, so that the source lasts");
+            ensure!(
+                misses <= allowed,
+                "{misses} kills met no open transaction: lower --rate, so that the source lasts"
+            );
             continue;
         }
         hits += 1;
@@ -88,16 +102,27 @@ fn kill_again_and_again(arguments: &Arguments, manifest: &Path, data_dir: &Path)
 }
 
 fn print_state(number: usize, life: Duration, open: &[OpenTransaction]) {
-    println!("kill {number} after {life:?}, open transactions: {}", open.len());
+    println!(
+        "kill {number} after {life:?}, open transactions: {}",
+        open.len()
+    );
     for transaction in open {
         println!("  {transaction}");
     }
 }
 
 fn run_once(manifest: &Path, data_dir: &Path) -> Result<()> {
-    let node = NodeCommand::run(manifest, data_dir).argument("--once").stderr(Stdio::null()).start()?;
+    let node = NodeCommand::run(manifest, data_dir)
+        .argument("--once")
+        .stderr(Stdio::null())
+        .start()?;
     let stopped = node.wait_for(RUN_LIMIT)?;
-    ensure!(stopped.status.success(), "the run ended with {}: {}", stopped.status, stopped.stdout);
+    ensure!(
+        stopped.status.success(),
+        "the run ended with {}: {}",
+        stopped.status,
+        stopped.stdout
+    );
     Ok(())
 }
 
@@ -107,11 +132,26 @@ fn committed(kcat_program: &str, data_dir: &Path) -> Result<Vec<Record>> {
     let address = node.kafka.to_string();
     let mut records = Vec::new();
     for topic in OUTPUT_TOPICS {
-        let arguments = ["-b", &address, "-X", "isolation.level=read_committed", "-C", "-e", "-q", "-J", "-t", topic];
+        let arguments = [
+            "-b",
+            &address,
+            "-X",
+            "isolation.level=read_committed",
+            "-C",
+            "-e",
+            "-q",
+            "-J",
+            "-t",
+            topic,
+        ];
         let output = kcat(kcat_program, &arguments, b"")?;
         records.extend(parse_kcat(output.as_slice())?);
     }
     let stopped = node.stop()?;
-    ensure!(stopped.status.success(), "the node ended with {}", stopped.status);
+    ensure!(
+        stopped.status.success(),
+        "the node ended with {}",
+        stopped.status
+    );
     Ok(records)
 }

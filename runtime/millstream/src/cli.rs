@@ -1,0 +1,50 @@
+//! The command line's root: global options and the list of commands, a file each under `commands/`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::serve;
+use crate::outcome::Outcome;
+use crate::output::OutputFormat;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: OutputFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node
+    Serve(serve::Arguments),
+}
+
+/// Log lines go to standard error; `MILLSTREAM_LOG` filters them as `RUST_LOG` would.
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,millstream=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .compact()
+        .init();
+}
+
+/// Parses the command line and runs what it asks for. Wrong usage ends the process with code 2.
+pub fn run() -> Outcome {
+    let arguments = Arguments::parse();
+    start_logging();
+    match arguments.command {
+        Command::Serve(serve) => serve::run(&serve, arguments.output),
+    }
+}

@@ -1,0 +1,10 @@
+//! The product as a library: command line, settings, composition of a node, shutdown.
+//! Must not know: how any layer does its work; it puts them together and maps errors to exit codes.
+//! Read `cli.rs` first, then `node/mod.rs`.
+
+pub mod cli;
+mod commands;
+pub mod node;
+pub mod outcome;
+mod output;
+pub mod settings;
