@@ -25,8 +25,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "millstream-cluster",
         ],
     ),
+    ("millstream-build-once", &[]),
     ("millstream-frames", &[]),
-    ("millstream-plugin-host", &["millstream-frames"]),
+    ("millstream-plugin-host", &["millstream-frames", "millstream-build-once"]),
     (
         "millstream-pipeline",
         &[
