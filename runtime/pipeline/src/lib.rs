@@ -10,3 +10,4 @@ pub mod processor;
 pub mod run;
 pub mod source;
 pub mod task;
+pub mod testing;

@@ -1,0 +1,14 @@
+//! An engine in memory and plugins as plain functions, for tests of the pipeline and of what is
+//! built on it. The engine has Kafka's transactions, fencing and sequence checks, and fails where
+//! it is told to.
+
+mod engine;
+mod faults;
+mod function;
+mod partition;
+mod state;
+
+pub use engine::{KeyValue, MemoryEngine, MemoryInput, MemoryTransaction};
+pub use faults::{Fault, Step};
+pub use function::{Call, FunctionPlugin, FunctionProcessor};
+pub use partition::StoredRecord;

@@ -1,0 +1,131 @@
+//! What the engine in memory keeps: topics, transactions, groups.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use millstream_records::Marker;
+
+use super::faults::Plan;
+use super::partition::Partition;
+use crate::ports::{PortError, Position, TaskLease, TopicInfo};
+
+/// Everything that survives a crash, and the plan of faults.
+#[derive(Default)]
+pub struct State {
+    pub topics: BTreeMap<String, Topic>,
+    pub transactions: HashMap<String, TransactionState>,
+    pub groups: HashMap<(String, String, i32), i64>,
+    next_producer_id: i64,
+    pub calls: u64,
+    pub plan: Option<Plan>,
+    /// Handles of an earlier incarnation are dead.
+    pub incarnation: u64,
+    pub crashed: bool,
+}
+
+pub struct Topic {
+    pub info: TopicInfo,
+    pub partitions: Vec<Partition>,
+}
+
+/// The coordinator's view of one transactional id.
+#[derive(Debug, Clone, Default)]
+pub struct TransactionState {
+    pub producer_id: i64,
+    pub epoch: i16,
+    pub task_epoch: i32,
+    partitions: BTreeSet<(String, i32)>,
+    offsets: Vec<(String, Position)>,
+}
+
+impl State {
+    /// InitProducerId: aborts what is open, fences the forerunner.
+    pub fn init_producer(&mut self, id: &str) -> TransactionState {
+        if self.transactions.contains_key(id) {
+            self.end(id, Marker::Abort);
+        }
+        let next = self.next_producer_id;
+        let state = self.transactions.entry(id.to_owned()).or_insert_with(|| {
+            self.next_producer_id += 1;
+            TransactionState {
+                producer_id: next,
+                epoch: -1,
+                task_epoch: -1,
+                ..TransactionState::default()
+            }
+        });
+        state.epoch += 1;
+        state.task_epoch += 1;
+        state.clone()
+    }
+
+    /// The transaction of a lease, unless a newer owner has it.
+    pub fn owned(&mut self, lease: &TaskLease) -> Result<&mut TransactionState, PortError> {
+        let fenced = PortError::Fenced {
+            owner: lease.transactional_id.clone(),
+        };
+        self.transactions
+            .get_mut(&lease.transactional_id)
+            .filter(|state| state.epoch == lease.producer_epoch)
+            .ok_or(fenced)
+    }
+
+    pub fn append(
+        &mut self,
+        lease: &TaskLease,
+        (topic, partition): (&str, i32),
+        batch: &mut [u8],
+    ) -> Result<(), PortError> {
+        self.partition(topic, partition)?;
+        let transaction = self.owned(lease)?;
+        transaction.partitions.insert((topic.to_owned(), partition));
+        self.partition(topic, partition)?.append(batch)
+    }
+
+    pub fn add_offsets(
+        &mut self,
+        lease: &TaskLease,
+        positions: &[Position],
+    ) -> Result<(), PortError> {
+        let group = lease.group.clone().unwrap_or_default();
+        let transaction = self.owned(lease)?;
+        for position in positions {
+            transaction.offsets.push((group.clone(), position.clone()));
+        }
+        Ok(())
+    }
+
+    pub fn end_of(&mut self, lease: &TaskLease, marker: Marker) -> Result<(), PortError> {
+        self.owned(lease)?;
+        self.end(&lease.transactional_id, marker);
+        Ok(())
+    }
+
+    fn end(&mut self, id: &str, marker: Marker) {
+        let Some(transaction) = self.transactions.get_mut(id) else {
+            return;
+        };
+        let partitions = std::mem::take(&mut transaction.partitions);
+        let offsets = std::mem::take(&mut transaction.offsets);
+        let (producer_id, epoch) = (transaction.producer_id, transaction.epoch);
+        for (topic, partition) in partitions {
+            if let Ok(partition) = self.partition(&topic, partition) {
+                partition.mark(marker, producer_id, epoch);
+            }
+        }
+        if marker == Marker::Commit {
+            for (group, position) in offsets {
+                let place = (group, position.topic, position.partition);
+                self.groups.insert(place, position.offset);
+            }
+        }
+    }
+
+    pub fn partition(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, PortError> {
+        let missing = || PortError::NotFound {
+            topic: topic.to_owned(),
+        };
+        let index = usize::try_from(partition).map_err(|_| missing())?;
+        let topic = self.topics.get_mut(topic).ok_or_else(missing)?;
+        topic.partitions.get_mut(index).ok_or_else(missing)
+    }
+}

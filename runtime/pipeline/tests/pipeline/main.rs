@@ -1,0 +1,7 @@
+//! The pipeline over an engine in memory, with plugins that are plain functions and a few real ones.
+
+mod common;
+mod exactly_once;
+mod failures;
+mod sources;
+mod stages;
