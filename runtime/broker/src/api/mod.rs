@@ -116,8 +116,6 @@ macro_rules! apis {
                     let bytes = encode_response::<$request>(header.api_version, header.correlation_id, &response)?;
                     Ok(Reply::Ready(vec![bytes]))
                 })*
-                #[allow(unreachable_patterns)]
-                api => Err(Refusal::UnknownApi { key: api as i16 }),
             }
         }
     };
