@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::serve;
+use crate::commands::{consume, group, produce, serve, topic};
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 
@@ -26,6 +26,14 @@ pub struct Arguments {
 enum Command {
     /// Run a node
     Serve(serve::Arguments),
+    /// Make, list, describe and delete topics
+    Topic(topic::Arguments),
+    /// Write lines from standard input to a topic
+    Produce(produce::Arguments),
+    /// Print the records of a topic
+    Consume(consume::Arguments),
+    /// List and describe consumer groups
+    Group(group::Arguments),
 }
 
 /// Log lines go to standard error; `MILLSTREAM_LOG` filters them as `RUST_LOG` would.
@@ -44,7 +52,12 @@ fn start_logging() {
 pub fn run() -> Outcome {
     let arguments = Arguments::parse();
     start_logging();
+    let output = arguments.output;
     match arguments.command {
-        Command::Serve(serve) => serve::run(&serve, arguments.output),
+        Command::Serve(serve) => serve::run(&serve, output),
+        Command::Topic(topic) => topic::run(&topic, output),
+        Command::Produce(produce) => produce::run(&produce, output),
+        Command::Consume(consume) => consume::run(&consume, output),
+        Command::Group(group) => group::run(&group, output),
     }
 }

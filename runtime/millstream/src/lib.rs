@@ -3,6 +3,7 @@
 //! Read `cli.rs` first, then `node/mod.rs`.
 
 pub mod cli;
+mod client;
 mod commands;
 pub mod node;
 pub mod outcome;

@@ -1,5 +1,7 @@
 //! Tables for people, JSON for programs.
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -20,9 +22,9 @@ impl OutputFormat {
 }
 
 /// Prints a value as one JSON document on standard output.
-pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(io::stdout(), "{text}")
 }
 
 /// Rows under a header, columns aligned; numbers to the right.
@@ -42,8 +44,9 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    pub fn print(&self) {
-        print!("{self}");
+    /// Prints it on standard output.
+    pub fn print(&self) -> io::Result<()> {
+        write!(io::stdout(), "{self}")
     }
 }
 

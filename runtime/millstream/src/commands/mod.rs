@@ -1,6 +1,12 @@
 //! The commands, a file each.
 
+mod at_node;
+pub mod consume;
+pub mod group;
+pub mod produce;
+mod record_json;
 pub mod serve;
+pub mod topic;
 
 use anyhow::Context;
 
