@@ -128,8 +128,8 @@ impl StoreOptions {
         Self {
             dir: dir.into(),
             flush,
-            fs: Arc::new(crate::fs::RealFs::default()),
-            clock: Arc::new(crate::clock::SystemClock::default()),
+            fs: Arc::new(crate::fs::RealFs),
+            clock: Arc::new(crate::clock::SystemClock),
             node_id: 1,
             cluster_id: None,
             open_files_max: 4096,

@@ -123,9 +123,13 @@ impl<E: IndexEntry> EntryFile<E> {
         Ok(())
     }
 
-    /// Writes what waits, makes the file (also an empty one) and gives it exactly its entries' length.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
+    /// Writes what waits and gives the file exactly its entries' length. An index without entries gets an empty file
+    /// only when `makes_empty`.
+    pub(crate) fn finish(&mut self, makes_empty: bool) -> io::Result<()> {
         self.write_pending()?;
+        if self.written == 0 && !makes_empty {
+            return Ok(());
+        }
         let len = (self.written * E::BYTES) as u64;
         let file = self.file.get_or_create()?;
         if file.len()? != len {

@@ -14,3 +14,6 @@ pub use aborted::AbortedTxn;
 pub(crate) use entry_file::{EntryFile, IndexEntry};
 pub(crate) use offset::OffsetEntry;
 pub(crate) use time::TimeEntry;
+
+#[cfg(test)]
+mod tests;

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_records::{
-    BatchError, BatchHeader, BatchView, HEADER_LEN, Marker, TimestampType, build_marker, patch,
-};
+use millstream_records::{BatchHeader, Marker, TimestampType, build_marker};
 
+use super::check::{assign, check_batches, check_producers, find_duplicate};
 use super::{AppendError, Appender, Life, Log, index_limits};
 use crate::LogConfig;
 use crate::failpoint;
 use crate::index::AbortedEntry;
 use crate::journal::{EntryKind, EntryRef, Lsn};
-use crate::producer_state::{BatchFacts, Origin, ProducerUpdate, StoredBatch, VerificationGuard};
-use crate::segment::{Incoming, IndexedBatch, Segment, SegmentFile, SegmentSizes, path_of};
+use crate::producer_state::{ProducerUpdate, StoredBatch, VerificationGuard};
+use crate::segment::IndexedBatch;
 
 /// Who appends, and with it which rules hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +87,19 @@ pub struct Appended {
 }
 
 /// A batch within the appended bytes.
-struct Incomer {
-    header: BatchHeader,
-    start: usize,
-    marker: Option<(Marker, i32)>,
+pub(super) struct Incomer {
+    pub(super) header: BatchHeader,
+    pub(super) start: usize,
+    pub(super) marker: Option<(Marker, i32)>,
+}
+
+/// An append that is stored and not published yet.
+struct Accepted {
+    incomers: Vec<Incomer>,
+    update: ProducerUpdate,
+    /// The time stamped into the batches, or -1.
+    stamp: i64,
+    lsn: Lsn,
 }
 
 impl Log {
@@ -188,88 +196,16 @@ impl Log {
         let update = check_producers(&appender, &incomers, options, now_ms)?;
         self.roll_if_needed(&mut appender, bytes.len(), &incomers, config)?;
         let lsn = self.write(&mut appender, bytes, &incomers, options)?;
-        let appended = self.publish(
-            &mut appender,
-            &incomers,
-            &update,
-            lsn,
+        let accepted = Accepted {
+            incomers,
+            update,
             stamp,
-            config,
-            options,
-        );
+            lsn,
+        };
+        let appended = self.publish(&mut appender, &accepted, config, options.leader_epoch);
         drop(appender);
         self.progress.watchers.notify();
         Ok(appended)
-    }
-
-    fn roll_if_needed(
-        &self,
-        appender: &mut Appender,
-        bytes: usize,
-        incomers: &[Incomer],
-        config: &LogConfig,
-    ) -> Result<(), AppendError> {
-        let incoming = Incoming {
-            bytes: bytes as u64,
-            last_offset: incomers.last().map_or(0, |last| last.header.last_offset()),
-            max_timestamp: incomers
-                .iter()
-                .map(|one| one.header.max_timestamp)
-                .max()
-                .unwrap_or(-1),
-            segment_bytes: config.segment_bytes,
-            segment_ms: config.segment_ms,
-        };
-        let should_roll = appender
-            .active
-            .should_roll(&incoming, index_limits(config))
-            .map_err(|error| AppendError::write(appender.active.path().to_owned(), error))?;
-        if should_roll {
-            self.roll(appender);
-        }
-        Ok(())
-    }
-
-    /// Seals the active segment and begins the next one at the log end.
-    pub(super) fn roll(&self, appender: &mut Appender) {
-        failpoint::hit("log.before_roll");
-        if appender.active.mark_unsynced() {
-            let active = Arc::clone(&appender.active);
-            appender.unsynced.push(active);
-        }
-        // Neither an index nor a snapshot is needed for the log to be right, so a full disk does not stop the roll:
-        // the next checkpoint writes the rest, or fails.
-        if let Err(error) = appender.active.seal() {
-            tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete yet");
-        }
-        self.write_snapshot(appender);
-        let next = Segment::open(
-            &self.shared.open_files,
-            &self.dir,
-            appender.log_end,
-            SegmentSizes::default(),
-        );
-        let next = Arc::new(next);
-        self.segments.write().push(Arc::clone(&next));
-        appender.active = next;
-    }
-
-    /// Writes the producers' state as a `.snapshot` at the log end.
-    pub(super) fn write_snapshot(&self, appender: &mut Appender) {
-        let path = path_of(&self.dir, appender.log_end, SegmentFile::ProducerSnapshot);
-        let bytes = appender.producers.to_snapshot();
-        appender.names_changed = true;
-        let written = self
-            .shared
-            .fs
-            .open(&path, crate::fs::OpenMode::Create)
-            .and_then(|file| {
-                file.set_len(bytes.len() as u64)
-                    .and_then(|()| file.write_at(&bytes, 0))
-            });
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "the producer snapshot is left out");
-        }
     }
 
     /// Writes the segment, then the journal. After an error neither has anything of it.
@@ -326,17 +262,16 @@ impl Log {
         journaled
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn publish(
         &self,
         appender: &mut Appender,
-        incomers: &[Incomer],
-        update: &ProducerUpdate,
-        lsn: Lsn,
-        stamp: i64,
+        accepted: &Accepted,
         config: &LogConfig,
-        options: AppendOptions,
+        leader_epoch: i32,
     ) -> Appended {
+        let Accepted {
+            incomers, update, ..
+        } = accepted;
         let base_offset = appender.log_end;
         let position = appender.active.size();
         let indexed: Vec<_> = incomers.iter().map(|one| one.indexed(position)).collect();
@@ -356,12 +291,12 @@ impl Log {
             });
         }
         update.apply(&mut appender.producers);
-        appender.epochs_changed |= appender.epochs.assign(options.leader_epoch, base_offset);
+        appender.epochs_changed |= appender.epochs.assign(leader_epoch, base_offset);
         let log_end = incomers
             .last()
             .map_or(base_offset, |last| last.header.next_offset());
         appender.log_end = log_end;
-        appender.last_lsn = lsn;
+        appender.last_lsn = accepted.lsn;
         self.positions
             .note(base_offset, appender.active.base_offset(), position);
         self.progress
@@ -371,9 +306,9 @@ impl Log {
         Appended {
             base_offset,
             last_offset: log_end - 1,
-            log_append_time: stamp,
+            log_append_time: accepted.stamp,
             log_start_offset: appender.log_start,
-            lsn,
+            lsn: accepted.lsn,
             duplicate: false,
         }
     }
@@ -413,169 +348,4 @@ impl Incomer {
             max_timestamp: self.header.max_timestamp,
         }
     }
-}
-
-/// What can be checked without the log.
-fn check_batches(
-    bytes: &mut [u8],
-    config: &LogConfig,
-    origin: AppendOrigin,
-) -> Result<Vec<Incomer>, AppendError> {
-    if bytes.is_empty() {
-        return Err(AppendError::Empty);
-    }
-    check_size(bytes.len(), config.segment_bytes, "segment.bytes")?;
-    let mut incomers = Vec::with_capacity(1);
-    let mut start = 0;
-    while start < bytes.len() {
-        let rest = &mut bytes[start..];
-        if rest.len() >= HEADER_LEN {
-            // Whatever the sender put there, offsets are the log's to give.
-            patch::set_base_offset(rest, 0);
-        }
-        let size = BatchHeader::parse(rest)?.size_in_bytes();
-        check_size(size, config.max_message_bytes, "max.message.bytes")?;
-        let batch = BatchView::parse(&rest[..size.min(rest.len())])?;
-        match origin {
-            AppendOrigin::Client => batch.check_produced_header()?,
-            AppendOrigin::Coordinator => check_coordinator_header(batch.header())?,
-        }
-        batch.verify_crc()?;
-        incomers.push(Incomer {
-            header: *batch.header(),
-            start,
-            marker: None,
-        });
-        start += size;
-    }
-    Ok(incomers)
-}
-
-fn check_size(size: usize, max: u32, setting: &'static str) -> Result<(), AppendError> {
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    if size > max {
-        return Err(AppendError::TooLarge { size, max, setting });
-    }
-    Ok(())
-}
-
-fn check_coordinator_header(header: &BatchHeader) -> Result<(), BatchError> {
-    let refuse = |field, value| Err(BatchError::Field { field, value });
-    if header.is_control() {
-        return refuse("attributes of a data batch", i64::from(header.attributes));
-    }
-    if i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 {
-        return Err(BatchError::Count {
-            record_count: header.record_count,
-            last_offset_delta: header.last_offset_delta,
-        });
-    }
-    if header.has_producer_id() && header.producer_epoch < 0 {
-        return refuse("producer epoch", i64::from(header.producer_epoch));
-    }
-    if header.is_transactional() && !header.has_producer_id() {
-        return refuse("producer id of a transactional batch", header.producer_id);
-    }
-    Ok(())
-}
-
-fn find_duplicate(
-    appender: &Appender,
-    incomers: &[Incomer],
-    origin: AppendOrigin,
-) -> Option<StoredBatch> {
-    let first = &incomers.first()?.header;
-    if origin != AppendOrigin::Client || !first.has_producer_id() {
-        return None;
-    }
-    appender.producers.find_duplicate(first)
-}
-
-/// Gives the batches their offsets, leader epoch and, where the log's setting says so, time.
-/// Returns the time that was stamped, or -1.
-fn assign(
-    bytes: &mut [u8],
-    incomers: &mut [Incomer],
-    log_end: i64,
-    config: &LogConfig,
-    options: AppendOptions,
-    now_ms: i64,
-) -> Result<i64, AppendError> {
-    let mut next = log_end;
-    let stamps = config.timestamp_type == TimestampType::LogAppendTime;
-    for incomer in incomers {
-        let batch = &mut bytes[incomer.start..incomer.start + incomer.header.size_in_bytes()];
-        let after = next
-            .checked_add(i64::from(incomer.header.last_offset_delta))
-            .and_then(|last| last.checked_add(1))
-            .filter(|after| *after < i64::MAX);
-        let Some(after) = after else {
-            return Err(AppendError::NoOffsetsLeft { log_end });
-        };
-        patch::set_base_offset(batch, next);
-        patch::set_leader_epoch(batch, options.leader_epoch);
-        if stamps {
-            patch::set_log_append_time(batch, now_ms);
-            incomer.header.max_timestamp = now_ms;
-        } else if options.origin == AppendOrigin::Client {
-            check_timestamps(&incomer.header, config, now_ms)?;
-        }
-        incomer.header.base_offset = next;
-        next = after;
-    }
-    Ok(if stamps { now_ms } else { -1 })
-}
-
-/// The header's greatest timestamp must not be too far ahead, its first not too far behind.
-fn check_timestamps(
-    header: &BatchHeader,
-    config: &LogConfig,
-    now_ms: i64,
-) -> Result<(), AppendError> {
-    let refuse = |timestamp, allowed_ms, setting| {
-        Err(AppendError::Timestamp {
-            timestamp,
-            now_ms,
-            allowed_ms,
-            setting,
-        })
-    };
-    let (first, greatest) = (header.base_timestamp, header.max_timestamp);
-    if greatest >= 0 && greatest.saturating_sub(now_ms) > config.timestamp_after_max_ms {
-        return refuse(
-            greatest,
-            config.timestamp_after_max_ms,
-            "message.timestamp.after.max.ms",
-        );
-    }
-    if first >= 0 && now_ms.saturating_sub(first) > config.timestamp_before_max_ms {
-        return refuse(
-            first,
-            config.timestamp_before_max_ms,
-            "message.timestamp.before.max.ms",
-        );
-    }
-    Ok(())
-}
-
-fn check_producers(
-    appender: &Appender,
-    incomers: &[Incomer],
-    options: AppendOptions,
-    now_ms: i64,
-) -> Result<ProducerUpdate, AppendError> {
-    let origin = match options.origin {
-        AppendOrigin::Client => Origin::Client,
-        AppendOrigin::Coordinator => Origin::Coordinator,
-    };
-    let mut update = ProducerUpdate::default();
-    for incomer in incomers.iter().filter(|one| one.header.has_producer_id()) {
-        let facts = BatchFacts {
-            header: &incomer.header,
-            marker: incomer.marker,
-            now_ms,
-        };
-        update.add(&appender.producers, &facts, origin, options.verification)?;
-    }
-    Ok(update)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Life, Log};
 use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, write_leader_epochs};
 use crate::journal::Lsn;
-use crate::segment::Segment;
+use crate::segment::{IndexEntries, Segment};
 
 /// A log at the moment of a checkpoint: all that recovery needs beside the bytes below `recovery_point`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) struct LogCheckpoint {
     /// The recovery point in the files: base offset of the active segment, and its size.
     pub(crate) segment_base: i64,
     pub(crate) segment_size: u64,
+    /// Entries of its indexes that are synced too. Behind them an index may hold anything after a power cut.
+    pub(crate) index_entries: IndexEntries,
     /// The topic's `segment.bytes`, so that a redo cuts segments as the log did.
     pub(crate) segment_bytes: u32,
     /// `ProducerStates::to_checkpoint`
@@ -57,6 +59,7 @@ impl Log {
             lsn: appender.last_lsn,
             segment_base: appender.active.base_offset(),
             segment_size: appender.active.size(),
+            index_entries: appender.active.index_entries(),
             segment_bytes: self.config().segment_bytes,
             producers: appender.producers.to_checkpoint(),
         };

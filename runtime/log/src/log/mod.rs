@@ -1,15 +1,19 @@
 //! One partition's log: batches in segments, the producers' states, the offsets that readers may see.
 //!
 //! `append.rs` is the way in (one lock, nothing awaited), `read.rs` and `time.rs` are the ways out,
-//! `stability.rs` decides who sees what, `rebuild.rs` brings a log back from its files and the journal.
+//! `stability.rs` decides who sees what, `load.rs` and `redo.rs` bring a log back from its files and the journal.
 
 mod append;
+mod check;
 mod checkpoint;
 mod cut;
 mod error;
+mod load;
 mod positions;
 mod read;
-mod rebuild;
+mod redo;
+mod replay;
+mod roll;
 mod stability;
 mod time;
 mod watch;
@@ -31,8 +35,9 @@ use crate::store::{Shared, StoreError};
 pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
 pub use error::{AppendError, ReadError};
+pub(crate) use load::LoadPlan;
 pub use read::{Isolation, ReadResult};
-pub(crate) use rebuild::{LoadPlan, RedoChange};
+pub(crate) use redo::RedoChange;
 pub use stability::LogOffsets;
 pub(crate) use stability::TransactionChange;
 pub use time::TimestampOffset;
@@ -256,5 +261,7 @@ fn index_limits(config: &LogConfig) -> IndexLimits {
     }
 }
 
+#[cfg(test)]
+pub(crate) use tests::support as test_support;
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,7 @@ impl Log {
         isolation: Isolation,
         min_one: bool,
     ) -> Result<ReadResult, ReadError> {
+        let _not_cut = self.cutting.read();
         let offsets = self.offsets();
         if offset < offsets.log_start || offset > offsets.log_end {
             return Err(ReadError::OffsetOutOfRange {
@@ -83,24 +84,17 @@ impl Log {
         if offset >= bound || (max_bytes == 0 && !min_one) {
             return Ok(result);
         }
-        let _not_cut = self.cutting.read();
         let segments = self.segments_from(offset);
         let mut found = None;
-        for (index, segment) in segments.iter().enumerate() {
-            let segment_end = segments
-                .get(index + 1)
-                .map_or(bound, |next| next.base_offset());
-            let from = offset.max(segment.base_offset());
-            found = self.read_segment(segment, from, bound, max_bytes, min_one)?;
+        for segment in &segments {
+            found = self.read_segment(segment, offset, bound, max_bytes, min_one)?;
             if found.is_some() {
                 break;
             }
-            if from < segment_end.min(bound) && segment.size() == 0 {
-                return Err(missing(segment, from, segment_end));
-            }
         }
         let Some(found) = found else {
-            return Ok(result);
+            let last = segments.last().expect("a log has a segment");
+            return Err(missing(last, offset, bound));
         };
         result.bytes = found.bytes;
         if isolation.leaves_out_aborted() && !result.bytes.is_empty() {
@@ -204,9 +198,11 @@ impl Log {
             .next()
             .map_err(|error| self.scan_failed(segment, error))?
         {
-            if batch.header.base_offset < segment.base_offset() {
+            let is_behind =
+                batch.position == start && start > 0 && batch.header.last_offset() > offset;
+            if batch.header.base_offset < segment.base_offset() || is_behind {
                 let reason = format!(
-                    "the batch has the foreign base offset {}",
+                    "the batch of offset {} does not belong there",
                     batch.header.base_offset
                 );
                 return Err(corrupt(segment, batch.position, reason));

@@ -28,9 +28,9 @@ impl Log {
         timestamp: i64,
         isolation: Isolation,
     ) -> Result<Option<TimestampOffset>, ReadError> {
+        let _not_cut = self.cutting.read();
         let offsets = self.offsets();
         let bound = isolation.bound(&offsets);
-        let _not_cut = self.cutting.read();
         for segment in self.segments_from(offsets.log_start) {
             if segment.base_offset() >= bound {
                 break;
@@ -54,8 +54,8 @@ impl Log {
 
     /// The record with the greatest timestamp below the high watermark; the first of several.
     pub fn max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
-        let offsets = self.offsets();
         let _not_cut = self.cutting.read();
+        let offsets = self.offsets();
         let mut greatest: Option<(i64, Arc<Segment>)> = None;
         for segment in self.segments_from(offsets.log_start) {
             let largest = segment

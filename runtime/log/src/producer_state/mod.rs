@@ -20,6 +20,8 @@ pub use entry::{ProducerEntry, REMEMBERED_BATCHES, StoredBatch};
 pub use snapshot::SnapshotError;
 pub use verification::VerificationGuard;
 
+#[cfg(test)]
+use crate::log::TransactionChange;
 use verification::Verifications;
 
 /// The producers of one log. Changes with the log's end, under the log's append lock.
@@ -103,3 +105,6 @@ impl ProducerStates {
             .unwrap_or(marker_offset + 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,14 @@ pub(crate) struct SegmentSizes {
     pub(crate) aborted_index: u64,
 }
 
+/// How many entries the indexes of a segment have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct IndexEntries {
+    pub(crate) offset: u32,
+    pub(crate) time: u32,
+    pub(crate) aborted: u32,
+}
+
 /// When indexes get an entry and when they are full; from the log's settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IndexLimits {
@@ -59,6 +67,25 @@ struct Indexes {
     largest: Option<Option<BatchTimestamp>>,
     /// The same for the first batch's timestamp.
     first_timestamp: Option<Option<i64>>,
+}
+
+impl Indexes {
+    /// Keeps so many entries of each. What is known of timestamps is asked anew, unless nothing is left.
+    fn truncate(
+        &mut self,
+        offsets: usize,
+        times: usize,
+        aborted: usize,
+        is_empty: bool,
+    ) -> io::Result<()> {
+        self.offset.truncate(offsets)?;
+        self.time.truncate(times)?;
+        self.aborted.truncate(aborted)?;
+        self.bytes_since_entry = 0;
+        self.largest = is_empty.then_some(None);
+        self.first_timestamp = is_empty.then_some(None);
+        Ok(())
+    }
 }
 
 /// One segment. Appends come under the log's append lock; reads need no lock of the log.
@@ -262,9 +289,9 @@ impl Segment {
             indexes.largest = Some(largest);
         }
         self.index_largest(&mut indexes);
-        indexes.offset.finish()?;
-        indexes.time.finish()?;
-        indexes.aborted.write_pending()
+        indexes.offset.finish(true)?;
+        indexes.time.finish(true)?;
+        indexes.aborted.finish(false)
     }
 
     /// Writes index entries that wait in memory. What a checkpoint covers must not depend on memory.
@@ -361,6 +388,43 @@ impl Segment {
     /// Cuts the segment at `position`, where the batch with base offset `offset` begins, and its indexes with it.
     pub(crate) fn truncate(&self, position: u64, offset: i64) -> io::Result<()> {
         self.cut_indexes(position, offset)?;
+        self.set_size(position)
+    }
+
+    fn cut_indexes(&self, position: u64, offset: i64) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        let offsets = indexes
+            .offset
+            .partition_point(|entry| u64::try_from(entry.position).is_ok_and(|at| at < position))?;
+        let times = indexes.time.partition_point(|entry| {
+            self.base_offset + i64::from(entry.relative_offset) < offset
+        })?;
+        let aborted = indexes
+            .aborted
+            .partition_point(|entry| entry.last_offset < offset)?;
+        indexes.truncate(offsets, times, aborted, position == 0)
+    }
+
+    pub(crate) fn index_entries(&self) -> IndexEntries {
+        let indexes = self.indexes.read();
+        let count =
+            |entries: usize| u32::try_from(entries).expect("an index has fewer than 2^32 entries");
+        IndexEntries {
+            offset: count(indexes.offset.len()),
+            time: count(indexes.time.len()),
+            aborted: count(indexes.aborted.len()),
+        }
+    }
+
+    /// Keeps the first entries of the indexes, whatever lies behind them.
+    pub(crate) fn restore_indexes(&self, entries: IndexEntries) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
+        let (offsets, times, aborted) = (entries.offset, entries.time, entries.aborted);
+        indexes.truncate(offsets as usize, times as usize, aborted as usize, false)
+    }
+
+    /// Cuts the batches at `position` and leaves the indexes.
+    pub(crate) fn set_size(&self, position: u64) -> io::Result<()> {
         if position > 0 || self.size() > 0 {
             self.log.get_or_create()?.set_len(position)?;
         }
@@ -368,37 +432,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Cuts the indexes as [`Segment::truncate`] does, and leaves the batches.
-    pub(crate) fn cut_indexes(&self, position: u64, offset: i64) -> io::Result<()> {
-        let mut indexes = self.indexes.write();
-        let offsets = indexes
-            .offset
-            .partition_point(|entry| u64::try_from(entry.position).is_ok_and(|at| at < position))?;
-        indexes.offset.truncate(offsets)?;
-        let times = indexes.time.partition_point(|entry| {
-            self.base_offset + i64::from(entry.relative_offset) < offset
-        })?;
-        indexes.time.truncate(times)?;
-        let aborted = indexes
-            .aborted
-            .partition_point(|entry| entry.last_offset < offset)?;
-        indexes.aborted.truncate(aborted)?;
-        indexes.bytes_since_entry = 0;
-        indexes.largest = (position == 0).then_some(None);
-        indexes.first_timestamp = (position == 0).then_some(None);
-        Ok(())
-    }
-
     /// Forgets the indexes, to be built anew by [`Segment::reindex`].
     pub(crate) fn clear_indexes(&self) -> io::Result<()> {
-        let mut indexes = self.indexes.write();
-        indexes.offset.truncate(0)?;
-        indexes.time.truncate(0)?;
-        indexes.aborted.truncate(0)?;
-        indexes.bytes_since_entry = 0;
-        indexes.largest = Some(None);
-        indexes.first_timestamp = Some(None);
-        Ok(())
+        self.indexes.write().truncate(0, 0, 0, true)
     }
 
     /// Indexes a batch that is in the file already.
@@ -430,3 +466,6 @@ pub(crate) struct Incoming {
     pub(crate) segment_bytes: u32,
     pub(crate) segment_ms: i64,
 }
+
+#[cfg(test)]
+mod tests;

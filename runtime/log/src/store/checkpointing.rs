@@ -57,7 +57,8 @@ impl LogStore {
         let mut next = file.clone();
         next.flush = self.options.flush;
         next.next_incarnation = self.next_incarnation.load(Ordering::Relaxed);
-        next.next_lsn = noted;
+        // Without a journal the numbers stand still; they never go back.
+        next.next_lsn = noted.max(next.next_lsn);
         next.retain(|key| logs.iter().any(|log| key_of(log) == *key));
         for one in &captured {
             next.insert(key_of(&one.log), one.checkpoint.clone());
@@ -107,9 +108,7 @@ impl LogStore {
         let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
         let files: usize = captured
             .iter()
-            .map(|one| {
-                3 * one.unsynced.segments.len() + 2 * usize::from(one.unsynced.names_changed)
-            })
+            .map(|one| 3 * one.unsynced.segments.len() + 2)
             .sum();
         if files > SYNC_SINGLY_MAX {
             return fs
@@ -122,17 +121,15 @@ impl LogStore {
                     .sync()
                     .map_err(|source| StoreError::io("syncing", segment.path(), source))?;
             }
+            let dir = one.log.dir();
+            let io = |source| StoreError::io("syncing", dir, source);
             if one.unsynced.names_changed {
-                let dir = one.log.dir();
-                let io = |source| StoreError::io("syncing", dir, source);
-                let metadata = fs
-                    .open(&dir.join(PARTITION_METADATA), OpenMode::ReadWrite)
-                    .map_err(io)?;
-                metadata
-                    .sync_data()
-                    .and_then(|()| fs.sync_dir(dir))
-                    .map_err(io)?;
+                let path = dir.join(PARTITION_METADATA);
+                let metadata = fs.open(&path, OpenMode::ReadWrite).map_err(io)?;
+                metadata.sync_data().map_err(io)?;
             }
+            // An index gets its file with its first entries, so any segment may have new names.
+            fs.sync_dir(dir).map_err(io)?;
         }
         if names_changed {
             fs.sync_dir(root)

@@ -200,6 +200,11 @@ impl LogStore {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared_for_tests(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn check_usable(&self) -> Result<(), StoreError> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
@@ -291,3 +296,6 @@ fn write_log_dir(shared: &Shared, dir: &Path, topic_id: Uuid) -> Result<(), Stor
         .and_then(|()| file.write_at(text.as_bytes(), 0))
         .map_err(io)
 }
+
+#[cfg(test)]
+mod tests;

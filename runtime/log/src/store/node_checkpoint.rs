@@ -4,10 +4,10 @@
 //! at  bytes                          a log
 //!  0  8  magic "MSCKPT01"            16 topic id            8 segment base i64
 //!  8  4  CRC-32C of 12..end           4 partition i32       8 segment size u64
-//! 12  1  flush: 0 os, 1 journal       8 incarnation u64     4 segment.bytes u32
-//! 13  8  next incarnation u64         8 recovery point i64  4 length of the producers u32
-//! 21  8  next LSN u64                 8 log start i64       .. producers (snapshot.rs)
-//! 29  4  number of logs u32           8 LSN u64
+//! 12  1  flush: 0 os, 1 journal       8 incarnation u64    12 offset, time, aborted entries u32
+//! 13  8  next incarnation u64         8 recovery point i64  4 segment.bytes u32
+//! 21  8  next LSN u64                 8 log start i64       4 length of the producers u32
+//! 29  4  number of logs u32           8 LSN u64            .. producers (snapshot.rs)
 //! 33  .. logs
 //! ```
 //!
@@ -26,6 +26,7 @@ use crate::checkpoint::write_atomically;
 use crate::fs::FileSystem;
 use crate::journal::Lsn;
 use crate::log::LogCheckpoint;
+use crate::segment::IndexEntries;
 
 /// The file's name in the data directory.
 const FILE_NAME: &str = "millstream-checkpoint";
@@ -33,7 +34,7 @@ const MAGIC: &[u8; 8] = b"MSCKPT01";
 const CRC_START: usize = 12;
 const HEADER_BYTES: usize = 33;
 /// A log without its producers.
-const LOG_BYTES: usize = 76;
+const LOG_BYTES: usize = 88;
 /// A checkpoint larger than this is not believed.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -109,6 +110,9 @@ impl NodeCheckpoint {
             bytes.put_u64(log.lsn.0);
             bytes.put_i64(log.segment_base);
             bytes.put_u64(log.segment_size);
+            bytes.put_u32(log.index_entries.offset);
+            bytes.put_u32(log.index_entries.time);
+            bytes.put_u32(log.index_entries.aborted);
             bytes.put_u32(log.segment_bytes);
             bytes.put_u32(
                 u32::try_from(log.producers.len())
@@ -155,6 +159,11 @@ impl NodeCheckpoint {
                 lsn: Lsn(rest.get_u64()),
                 segment_base: rest.get_i64(),
                 segment_size: rest.get_u64(),
+                index_entries: IndexEntries {
+                    offset: rest.get_u32(),
+                    time: rest.get_u32(),
+                    aborted: rest.get_u32(),
+                },
                 segment_bytes: rest.get_u32(),
                 producers: Vec::new(),
             };

@@ -59,6 +59,13 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
     let root = options.dir.clone();
     fs.create_dir_all(&root)
         .map_err(|source| StoreError::io("creating", &root, source))?;
+    if let Some(parent) = root
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        fs.sync_dir(parent)
+            .map_err(|source| StoreError::io("syncing", parent, source))?;
+    }
     let lock = take_lock(&*fs, &root)?;
     let meta = check_owner(&options)?;
     let found = NodeCheckpoint::read(&*fs, &root)?;
@@ -70,6 +77,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
     let was_journaled = found
         .as_ref()
         .is_some_and(|found| found.flush == FlushMode::Journal);
+    let is_ours = found.is_some();
     let checkpoint = found.unwrap_or_else(|| NodeCheckpoint::new(options.flush));
     let mut opening = Opening {
         shared: Shared::new(&options),
@@ -83,9 +91,10 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         },
         options,
     };
-    opening.load_logs(was_clean, was_journaled)?;
+    opening.load_logs(was_clean, was_journaled, is_ours)?;
     let worker = Worker::default();
     opening.redo_journal(was_journaled, worker.signal())?;
+    opening.checkpoint.next_lsn = opening.next_lsn();
     opening.set_strays_aside()?;
     let store = opening.finish(meta, lock, worker);
     if !is_settled {
@@ -109,19 +118,25 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
 }
 
 impl Opening {
-    fn load_logs(&mut self, was_clean: bool, was_journaled: bool) -> Result<(), StoreError> {
+    fn load_logs(
+        &mut self,
+        was_clean: bool,
+        was_journaled: bool,
+        is_ours: bool,
+    ) -> Result<(), StoreError> {
         for dir in self.list_logs()? {
             let key = (dir.id.topic_id, dir.id.partition);
             let known = self.checkpoint.get(&key).cloned();
             let incarnation = known.as_ref().map_or(0, |known| known.incarnation);
             let plan = match known {
-                Some(known) if was_clean => LoadPlan::Closed(known),
+                Some(at) if was_clean => LoadPlan::Closed { at, was_journaled },
                 Some(known) if was_journaled => LoadPlan::Journaled(known),
                 None if was_journaled && !was_clean => {
                     // The journal has this log from its creation on, or it was never durable.
                     self.unknown.insert(key, dir);
                     continue;
                 }
+                None if !is_ours || was_clean => LoadPlan::Foreign,
                 known => LoadPlan::Scanned(known),
             };
             let loaded = Log::load(dir.id, dir.path, incarnation, &self.shared, plan)?;
@@ -202,12 +217,20 @@ impl Opening {
         for log in self.logs.values() {
             log.settle();
         }
+        let next_lsn = self.next_lsn();
+        if redo.last_lsn().next() < next_lsn {
+            // The checkpoint has more than the journal, whose end was never flushed. Its numbers must not be given
+            // again, or a later start would take the new entries for those that the checkpoint has.
+            drop(redo);
+            remove_journal(&*self.shared.fs, &self.options.dir)?;
+            redo = Journal::open(Arc::clone(&self.shared.fs), &dir)?;
+        }
         if runs {
             let signal = Arc::clone(signal);
             let roll_limit = self.options.checkpoint_journal_bytes;
             let defaults = JournalOptions::default();
             let journal = redo.start(JournalOptions {
-                first_lsn: self.checkpoint.next_lsn.max(Lsn(1)),
+                first_lsn: next_lsn,
                 total_bytes_max: defaults.total_bytes_max.max(roll_limit.saturating_mul(2)),
                 on_roll: Some(Arc::new(move |bytes| {
                     if bytes >= roll_limit {
@@ -219,6 +242,14 @@ impl Opening {
             self.shared.start_journal(journal);
         }
         Ok(())
+    }
+
+    /// Above every number that a checkpoint or a log knows. It is kept over runs without a journal too.
+    fn next_lsn(&self) -> Lsn {
+        let newest = self.logs.values().map(|log| log.last_lsn()).max();
+        self.checkpoint
+            .next_lsn
+            .max(newest.unwrap_or(Lsn::ZERO).next())
     }
 
     /// False when the entry changes nothing: its log has it already, is another one by now, or is gone.

@@ -1,4 +1,11 @@
 //! Tests of a log in its store.
 
 mod append_and_read;
-mod support;
+mod failures;
+mod model;
+mod producers;
+mod recovery;
+mod segments;
+pub(crate) mod support;
+mod time_lookup;
+mod transactions;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use millstream_records::{BatchBuilder, BatchOptions, BatchView, ProducerStamp, batches};
 use uuid::Uuid;
 
-use crate::testing::{ManualClock, SimFs};
+use crate::store::Shared;
+use crate::testing::{Fault, FaultyCall, ManualClock, SimFs};
 use crate::{
     AppendError, AppendOptions, Appended, FlushMode, Isolation, Log, LogConfig, LogId, LogStore,
     RecoveryReport, StoreOptions,
@@ -62,6 +63,48 @@ impl Rig {
         }
     }
 
+    /// What a `kill -9` leaves: everything that was written, synced or not.
+    pub(crate) fn kill_and_reopen(mut self, seed: u64) -> Self {
+        self.fs = Arc::new(self.fs.kill(seed));
+        self.reopen()
+    }
+
+    /// What a power cut leaves: what was synced, and any part of the rest.
+    pub(crate) fn cut_power_and_reopen(mut self, seed: u64) -> Self {
+        self.fs = Arc::new(self.fs.power_cut(seed));
+        self.reopen()
+    }
+
+    /// The worst stop that the mode's promise covers.
+    pub(crate) fn cut_power_or_kill(self, mode: FlushMode) -> Self {
+        match mode {
+            FlushMode::Journal => self.cut_power_and_reopen(5),
+            FlushMode::Os => self.kill_and_reopen(5),
+        }
+    }
+
+    /// Lets the journal's next flush fail. A sync of a file that is prepared ahead may come first, so several do.
+    pub(crate) fn fail_journal_syncs(&self) {
+        for nth in 1..=3 {
+            self.fs.inject(Fault {
+                call: FaultyCall::Sync,
+                path_contains: "journal".to_owned(),
+                nth,
+                kind: std::io::ErrorKind::Other,
+            });
+        }
+    }
+
+    /// Base offset of a segment of partition 0.
+    pub(crate) fn log_base(&self, segment: usize) -> i64 {
+        let log = self.store.get(&id(0).topic_id, 0).unwrap();
+        log.segments.read()[segment].base_offset()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.store.shared_for_tests()
+    }
+
     pub(crate) fn close_and_reopen(self) -> Self {
         self.store.close_blocking().unwrap();
         self.reopen()
@@ -90,6 +133,30 @@ pub(crate) fn id(partition: i32) -> LogId {
         topic: "flights".to_owned(),
         partition,
     }
+}
+
+pub(crate) fn producer(id: i64, epoch: i16, base_sequence: i32) -> Option<ProducerStamp> {
+    Some(ProducerStamp {
+        id,
+        epoch,
+        base_sequence,
+    })
+}
+
+/// Appends a producer's batch; a transactional one is verified as the coordinator would have it.
+pub(crate) fn produce(
+    log: &Log,
+    values: &[&str],
+    (id, epoch, sequence): (i64, i16, i32),
+    transactional: bool,
+) -> Result<Appended, AppendError> {
+    let guard = if transactional {
+        log.verification_guard(id, epoch, sequence)
+    } else {
+        None
+    };
+    let mut batch = batch_of(values, producer(id, epoch, sequence), transactional);
+    log.append(&mut batch, AppendOptions::client(0).verified_by(guard))
 }
 
 /// A batch of these values, a millisecond apart.

@@ -1,13 +1,13 @@
-//! A log brought back from its files, and from the journal's entries.
+//! A log brought back from its files.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millstream_records::{BatchView, ControlRecord, Marker, batches};
 use parking_lot::{Mutex, RwLock};
 
+use super::replay::{indexed, marker_of};
 use super::stability::Stability;
 use super::{
     Appender, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions, Progress, Watchers,
@@ -16,28 +16,37 @@ use super::{
 use crate::LogConfig;
 use crate::checkpoint::{LEADER_EPOCHS, read_leader_epochs};
 use crate::epochs::LeaderEpochs;
-use crate::index::AbortedEntry;
 use crate::journal::Lsn;
-use crate::producer_state::{BatchFacts, ProducerStates, ProducerUpdate};
-use crate::segment::{
-    BatchScan, Incoming, IndexedBatch, ScanError, ScannedBatch, Segment, SegmentFile, SegmentSizes,
-    path_of,
-};
+use crate::producer_state::ProducerStates;
+use crate::segment::{BatchScan, ScanError, Segment, SegmentFile, SegmentSizes, path_of};
 use crate::store::{Problem, Shared, StoreError};
-
-/// A producer snapshot larger than this is not believed (some 5 million producers).
-const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 
 /// How much of a log's files can be believed.
 #[derive(Debug, Clone)]
 pub(crate) enum LoadPlan {
-    /// The store was closed: the files are as the checkpoint says.
-    Closed(LogCheckpoint),
+    /// The store was closed: the files are as the checkpoint says. If not, what is behind it is believed only when
+    /// the log was not durable by the journal.
+    Closed {
+        at: LogCheckpoint,
+        was_journaled: bool,
+    },
     /// Durable by the journal: the files are cut to the checkpoint's recovery point, the journal has the rest.
     Journaled(LogCheckpoint),
-    /// Durable by the operating system: what lies behind the recovery point is checked batch by batch. Without a
-    /// checkpoint everything is.
+    /// Durable by the operating system: what lies behind the recovery point is checked batch by batch; everything, for
+    /// a log that is younger than the checkpoint.
     Scanned(Option<LogCheckpoint>),
+    /// Written by somebody else: everything is checked, and there may be gaps, which compaction leaves.
+    Foreign,
+}
+
+impl LoadPlan {
+    fn checkpoint(&self) -> Option<&LogCheckpoint> {
+        match self {
+            Self::Closed { at, .. } | Self::Journaled(at) => Some(at),
+            Self::Scanned(at) => at.as_ref(),
+            Self::Foreign => None,
+        }
+    }
 }
 
 /// A log that was loaded, and what was found wrong with it.
@@ -56,16 +65,14 @@ impl Log {
         config: LogConfig,
     ) -> Arc<Self> {
         let segment = Segment::open(&shared.open_files, &dir, 0, SegmentSizes::default());
-        let (log, _) = Self::assemble(
+        Self::assemble(
             id,
             dir,
             incarnation,
             shared,
             config,
             vec![Arc::new(segment)],
-        );
-        log.appender.lock().names_changed = true;
-        log
+        )
     }
 
     fn assemble(
@@ -75,7 +82,7 @@ impl Log {
         shared: &Arc<Shared>,
         config: LogConfig,
         segments: Vec<Arc<Segment>>,
-    ) -> (Arc<Self>, Arc<Segment>) {
+    ) -> Arc<Self> {
         let active = Arc::clone(segments.last().expect("a log has a segment"));
         let start = segments[0].base_offset();
         let progress = Arc::new(Progress {
@@ -91,7 +98,7 @@ impl Log {
             appender: Mutex::new(Appender {
                 log_end: start,
                 log_start: start,
-                active: Arc::clone(&active),
+                active,
                 epochs: LeaderEpochs::default(),
                 producers: ProducerStates::default(),
                 last_lsn: Lsn::ZERO,
@@ -100,7 +107,8 @@ impl Log {
                 dirty: true,
                 touched: false,
                 epochs_changed: false,
-                names_changed: false,
+                // Who was killed may have made files that nobody has synced since.
+                names_changed: true,
                 unsynced: Vec::new(),
             }),
             segments: RwLock::new(segments),
@@ -109,7 +117,7 @@ impl Log {
             progress,
             positions: Positions::default(),
         };
-        (Arc::new(log), active)
+        Arc::new(log)
     }
 
     /// Loads a log from its directory.
@@ -121,52 +129,54 @@ impl Log {
         plan: LoadPlan,
     ) -> Result<Loaded, StoreError> {
         let io = |source| StoreError::io("listing", &dir, source);
-        let sizes = list_segments(shared, &dir).map_err(io)?;
-        let first = match &plan {
-            LoadPlan::Closed(at) | LoadPlan::Journaled(at) => at.segment_base,
-            LoadPlan::Scanned(_) => 0,
-        };
+        let mut sizes = list_segments(shared, &dir).map_err(io)?;
+        // A segment gets its file with its first batch, and a power cut may have taken the file.
+        match (&plan, plan.checkpoint()) {
+            (_, Some(at)) if at.segment_size == 0 => {
+                sizes.entry(at.segment_base).or_default();
+            }
+            (LoadPlan::Scanned(None), _) => {
+                sizes.entry(0).or_default();
+            }
+            _ => {}
+        }
         let mut segments: Vec<_> = sizes
             .iter()
             .map(|(base, sizes)| Arc::new(Segment::open(&shared.open_files, &dir, *base, *sizes)))
             .collect();
         if segments.is_empty() {
-            segments.push(Arc::new(Segment::open(
-                &shared.open_files,
-                &dir,
-                first,
-                SegmentSizes::default(),
-            )));
+            let none = SegmentSizes::default();
+            segments.push(Arc::new(Segment::open(&shared.open_files, &dir, 0, none)));
         }
         let mut config = LogConfig::default();
-        if let LoadPlan::Closed(at) | LoadPlan::Journaled(at) | LoadPlan::Scanned(Some(at)) = &plan
-        {
+        if let Some(at) = plan.checkpoint() {
             config.segment_bytes = at.segment_bytes;
         }
-        let (log, _) = Self::assemble(id, dir.clone(), incarnation, shared, config, segments);
+        let log = Self::assemble(id, dir.clone(), incarnation, shared, config, segments);
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
-            let epochs = read_leader_epochs(&*shared.fs, &dir.join(LEADER_EPOCHS));
-            appender.epochs =
-                LeaderEpochs::from_entries(epochs.unwrap_or_default().unwrap_or_default());
+            appender.epochs = load_epochs(shared, &dir, &mut problems);
             let io = |source| StoreError::io("recovering", &dir, source);
-            match plan {
-                LoadPlan::Closed(at) if log.files_match(&at) => {
-                    log.restore(&mut appender, &at)?;
+            let checkpoint = plan.checkpoint();
+            if let Some(at) = checkpoint {
+                log.restore(&mut appender, at)?;
+            }
+            match &plan {
+                LoadPlan::Closed { at, .. } if log.files_match(at) => {
                     appender.dirty = false;
+                    appender.names_changed = false;
                 }
-                LoadPlan::Closed(at) | LoadPlan::Scanned(Some(at)) => {
-                    log.restore(&mut appender, &at)?;
-                    log.rescan(&mut appender, Some(&at), &mut problems)
-                        .map_err(io)?;
-                }
-                LoadPlan::Scanned(None) => {
-                    log.rescan(&mut appender, None, &mut problems).map_err(io)?;
-                }
-                LoadPlan::Journaled(at) => {
-                    log.restore(&mut appender, &at)?;
-                    log.cut_to_checkpoint(&mut appender, &at, &mut problems)
+                LoadPlan::Journaled(at)
+                | LoadPlan::Closed {
+                    at,
+                    was_journaled: true,
+                } => log
+                    .cut_to_checkpoint(&mut appender, at, &mut problems)
+                    .map_err(io)?,
+                LoadPlan::Closed { .. } | LoadPlan::Scanned(_) | LoadPlan::Foreign => {
+                    let may_have_gaps = matches!(plan, LoadPlan::Foreign);
+                    log.rescan(&mut appender, checkpoint, may_have_gaps, &mut problems)
                         .map_err(io)?;
                 }
             }
@@ -229,10 +239,11 @@ impl Log {
             let end = sound_end(&active, 0)?;
             return active.truncate(end, at.recovery_point);
         }
-        if at.segment_size > 0 {
-            active.truncate(at.segment_size, at.recovery_point)?;
+        if active.mark_unsynced() {
+            appender.unsynced.push(Arc::clone(&active));
         }
-        Ok(())
+        active.restore_indexes(at.index_entries)?;
+        active.set_size(at.segment_size)
     }
 
     fn drop_segments_behind(&self, base_offset: i64) -> io::Result<()> {
@@ -275,6 +286,7 @@ impl Log {
         &self,
         appender: &mut Appender,
         from: Option<&LogCheckpoint>,
+        may_have_gaps: bool,
         problems: &mut Vec<Problem>,
     ) -> io::Result<()> {
         let segments = self.segments.read().clone();
@@ -299,26 +311,28 @@ impl Log {
                 (0, 0)
             }
         };
+        let fits = move |end: i64, begin: i64| begin == end || (may_have_gaps && begin > end);
         for (index, segment) in segments.iter().enumerate().skip(first) {
-            appender.active = Arc::clone(segment);
-            if segment.base_offset() < appender.log_end && position == 0 {
-                let reason = format!(
-                    "the segment overlaps the one before, which ends at {}",
-                    appender.log_end
-                );
-                self.cut_at(appender, index, 0, reason, problems)?;
-                return Ok(());
+            let base_offset = segment.base_offset();
+            if index > first && !fits(appender.log_end, base_offset) {
+                let reason = format!("it begins at {base_offset}, the one before ends elsewhere");
+                self.report_cut(appender, segment, 0, &reason, problems);
+                self.drop_segments_behind(base_offset - 1)?;
+                return self.shared.fs.sync_dir(&self.dir);
             }
+            appender.active = Arc::clone(segment);
             if segment.mark_unsynced() {
                 appender.unsynced.push(Arc::clone(segment));
             }
             if position == 0 {
                 appender.log_end = segment.base_offset();
                 segment.clear_indexes()?;
-            } else {
-                segment.cut_indexes(position, appender.log_end)?;
+            } else if let Some(at) = from {
+                segment.restore_indexes(at.index_entries)?;
             }
-            if let Some((position, reason)) = self.rescan_segment(appender, segment, position)? {
+            if let Some((position, reason)) =
+                self.rescan_segment(appender, segment, position, fits)?
+            {
                 return self.cut_at(appender, index, position, reason, problems);
             }
             if index + 1 < segments.len() {
@@ -347,6 +361,7 @@ impl Log {
         appender: &mut Appender,
         segment: &Segment,
         position: u64,
+        fits: impl Fn(i64, i64) -> bool,
     ) -> io::Result<Option<(u64, String)>> {
         let limits = index_limits(&self.config());
         let mut scan = BatchScan::whole(segment, position);
@@ -364,7 +379,7 @@ impl Log {
                     return Ok(Some((position, reason)));
                 }
             };
-            if batch.header.base_offset < appender.log_end {
+            if !fits(appender.log_end, batch.header.base_offset) {
                 let reason = format!(
                     "the batch has base offset {}, the one before ends at {}",
                     batch.header.base_offset, appender.log_end
@@ -380,42 +395,22 @@ impl Log {
         }
     }
 
-    /// What a stored batch means for epochs, producers, aborted transactions and the log's end.
-    fn take_in(
+    fn report_cut(
         &self,
-        appender: &mut Appender,
+        appender: &Appender,
         segment: &Segment,
-        batch: &ScannedBatch,
-        marker: Option<(Marker, i32)>,
+        position: u64,
+        reason: &str,
+        problems: &mut Vec<Problem>,
     ) {
-        let header = &batch.header;
-        appender
-            .epochs
-            .assign(header.leader_epoch, header.base_offset);
-        if header.has_producer_id() {
-            let facts = BatchFacts {
-                header,
-                marker,
-                now_ms: self.shared.clock.now_ms(),
-            };
-            let update = ProducerUpdate::stored(&appender.producers, &facts);
-            for completed in update
-                .completed
-                .iter()
-                .filter(|completed| completed.aborted)
-            {
-                segment.push_aborted(AbortedEntry {
-                    producer_id: completed.producer_id,
-                    first_offset: completed.first_offset,
-                    last_offset: completed.marker_offset,
-                    last_stable: appender
-                        .producers
-                        .last_stable_after(completed.producer_id, completed.marker_offset),
-                });
-            }
-            update.apply(&mut appender.producers);
-        }
-        appender.log_end = header.next_offset();
+        problems.push(Problem {
+            path: segment.path().to_owned(),
+            position,
+            reason: format!(
+                "{reason}; the log was cut there, at offset {}",
+                appender.log_end
+            ),
+        });
     }
 
     /// Ends the log at a bad batch: that segment is cut, later ones go.
@@ -428,210 +423,15 @@ impl Log {
         problems: &mut Vec<Problem>,
     ) -> io::Result<()> {
         let segment = Arc::clone(&self.segments.read()[index]);
-        problems.push(Problem {
-            path: segment.path().to_owned(),
-            position,
-            reason: format!(
-                "{reason}; the log was cut there, at offset {}",
-                appender.log_end
-            ),
-        });
+        self.report_cut(appender, &segment, position, &reason, problems);
         self.drop_segments_behind(segment.base_offset())?;
         segment.truncate(position, appender.log_end)?;
+        // Another crash must not bring back what readers have seen go.
+        segment.sync()?;
+        self.shared.fs.sync_dir(&self.dir)?;
         appender.active = segment;
         Ok(())
     }
-
-    /// Applies an append of the journal: what lies at or behind its offset goes first.
-    pub(crate) fn redo_append(
-        &self,
-        lsn: Lsn,
-        base_offset: i64,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        let mut appender = self.appender.lock();
-        if lsn <= appender.last_lsn {
-            return Ok(());
-        }
-        let io = |source| StoreError::io("redoing the journal into", &self.dir, source);
-        if base_offset < appender.log_end {
-            self.cut_to(&mut appender, base_offset).map_err(io)?;
-        }
-        if base_offset != appender.log_end {
-            return Err(StoreError::Gap {
-                log: self.id.to_string(),
-                lsn,
-                log_end: appender.log_end,
-                base_offset,
-            });
-        }
-        self.redo_batches(&mut appender, bytes).map_err(io)?;
-        appender.last_lsn = lsn;
-        Ok(())
-    }
-
-    fn redo_batches(&self, appender: &mut Appender, bytes: &[u8]) -> io::Result<()> {
-        let invalid = |error: millstream_records::BatchError| {
-            io::Error::new(io::ErrorKind::InvalidData, error)
-        };
-        let config = self.config();
-        for batch in batches(bytes) {
-            let batch = batch.map_err(invalid)?;
-            let header = *batch.header();
-            let incoming = Incoming {
-                bytes: batch.bytes().len() as u64,
-                last_offset: header.last_offset(),
-                max_timestamp: header.max_timestamp,
-                segment_bytes: config.segment_bytes,
-                segment_ms: i64::MAX,
-            };
-            if appender
-                .active
-                .should_roll(&incoming, index_limits(&config))?
-            {
-                self.roll(appender);
-            }
-            let active = Arc::clone(&appender.active);
-            if active.mark_unsynced() {
-                appender.unsynced.push(Arc::clone(&active));
-            }
-            appender.names_changed |= active.size() == 0;
-            active.write(batch.bytes())?;
-            let scanned = ScannedBatch {
-                position: active.size(),
-                header,
-            };
-            let marker = marker_in(&batch).map_err(invalid)?;
-            self.take_in(appender, &active, &scanned, marker);
-            active.publish(&[indexed(&scanned)], index_limits(&config));
-        }
-        appender.epochs_changed = true;
-        appender.dirty = true;
-        appender.touched = true;
-        Ok(())
-    }
-
-    /// Applies another change of the journal to the log.
-    pub(crate) fn redo_change(&self, lsn: Lsn, change: RedoChange) -> Result<(), StoreError> {
-        let mut appender = self.appender.lock();
-        if lsn <= appender.last_lsn {
-            return Ok(());
-        }
-        let result = match change {
-            RedoChange::Truncate { to } if to >= appender.log_end => Ok(()),
-            RedoChange::Truncate { to } => self.cut_to(&mut appender, to),
-            RedoChange::Reset { to } => self.clear_to(&mut appender, to),
-            RedoChange::LogStart { to } => {
-                let to = to.min(appender.log_end);
-                if to > appender.log_start {
-                    appender.log_start = to;
-                    appender.epochs_changed |= appender.epochs.advance_start(to);
-                }
-                Ok(())
-            }
-        };
-        result.map_err(|source| StoreError::io("redoing the journal into", &self.dir, source))?;
-        appender.last_lsn = lsn;
-        appender.dirty = true;
-        appender.touched = true;
-        Ok(())
-    }
-
-    /// The producers' states at `end`, from the newest snapshot of a segment and the batches behind it.
-    pub(super) fn replay_producers(&self, end: i64) -> io::Result<ProducerStates> {
-        let segments = self.segments.read().clone();
-        let mut first = 0;
-        let mut producers = ProducerStates::default();
-        for (index, segment) in segments.iter().enumerate().rev() {
-            if segment.base_offset() <= end
-                && let Some(states) = self.load_snapshot(segment.base_offset())
-            {
-                (first, producers) = (index, states);
-                break;
-            }
-        }
-        for segment in &segments[first..] {
-            let mut scan = BatchScan::headers(segment, 0);
-            while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
-                if batch.header.base_offset >= end {
-                    return Ok(producers);
-                }
-                if batch.header.has_producer_id() {
-                    let marker = marker_of(&mut scan, &batch).map_err(io::Error::other)?;
-                    let facts = BatchFacts {
-                        header: &batch.header,
-                        marker,
-                        now_ms: self.shared.clock.now_ms(),
-                    };
-                    ProducerUpdate::stored(&producers, &facts).apply(&mut producers);
-                }
-            }
-        }
-        Ok(producers)
-    }
-
-    /// A sound snapshot at exactly this offset; a broken one is removed.
-    fn load_snapshot(&self, offset: i64) -> Option<ProducerStates> {
-        let path = path_of(&self.dir, offset, SegmentFile::ProducerSnapshot);
-        let bytes = self.shared.fs.read(&path, SNAPSHOT_BYTES_MAX).ok()?;
-        match ProducerStates::from_snapshot(&bytes) {
-            Ok(states) => Some(states),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "removing a broken producer snapshot");
-                let _ = self.shared.fs.remove_file(&path);
-                None
-            }
-        }
-    }
-}
-
-/// An entry of the journal that takes records away.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum RedoChange {
-    Truncate { to: i64 },
-    Reset { to: i64 },
-    LogStart { to: i64 },
-}
-
-fn indexed(batch: &ScannedBatch) -> IndexedBatch {
-    IndexedBatch {
-        position: batch.position,
-        size: u32::try_from(batch.header.size_in_bytes()).expect("a batch's length is an i32"),
-        last_offset: batch.header.last_offset(),
-        max_timestamp: batch.header.max_timestamp,
-    }
-}
-
-/// The marker that a control batch holds, with the epoch of its coordinator.
-fn marker_of(
-    scan: &mut BatchScan<'_>,
-    batch: &ScannedBatch,
-) -> Result<Option<(Marker, i32)>, String> {
-    if !batch.header.is_control() {
-        return Ok(None);
-    }
-    let bytes = scan
-        .batch_bytes(batch)
-        .map_err(|error| error.into_io().to_string())?;
-    BatchView::parse(bytes)
-        .and_then(|batch| marker_in(&batch))
-        .map_err(|error| error.to_string())
-}
-
-fn marker_in(
-    batch: &BatchView<'_>,
-) -> Result<Option<(Marker, i32)>, millstream_records::BatchError> {
-    if !batch.header().is_control() {
-        return Ok(None);
-    }
-    let records = batch.records(batch.bytes().len())?;
-    let Some(record) = records.iter().next() else {
-        return Ok(None);
-    };
-    let control = ControlRecord::parse(&record?)?;
-    Ok(control
-        .marker()
-        .map(|marker| (marker, control.coordinator_epoch)))
 }
 
 /// The end of the last sound batch.
@@ -642,6 +442,22 @@ fn sound_end(segment: &Segment, from: u64) -> io::Result<u64> {
             Ok(Some(_)) => {}
             Ok(None) | Err(ScanError::Corrupt { .. }) => return Ok(scan.position()),
             Err(ScanError::Io(error)) => return Err(error),
+        }
+    }
+}
+
+/// The leader epochs' file, or none at all: they only tell a later replica how far it agrees with its leader.
+fn load_epochs(shared: &Shared, dir: &Path, problems: &mut Vec<Problem>) -> LeaderEpochs {
+    let path = dir.join(LEADER_EPOCHS);
+    match read_leader_epochs(&*shared.fs, &path) {
+        Ok(entries) => LeaderEpochs::from_entries(entries.unwrap_or_default()),
+        Err(error) => {
+            problems.push(Problem {
+                path,
+                position: 0,
+                reason: format!("{error}; the leader epochs before the next one are forgotten"),
+            });
+            LeaderEpochs::default()
         }
     }
 }
@@ -658,7 +474,12 @@ fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, Segmen
         let Some((kind, base_offset)) = SegmentFile::parse(&entry.name) else {
             continue;
         };
+        let is_index = !matches!(kind, SegmentFile::Log | SegmentFile::ProducerSnapshot);
         let Some(sizes) = found.get_mut(&base_offset) else {
+            if is_index {
+                // A crash has left it behind. A later segment of this base must not find its entries.
+                shared.fs.remove_file(&path_of(dir, base_offset, kind))?;
+            }
             continue;
         };
         match kind {

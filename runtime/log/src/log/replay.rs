@@ -1,0 +1,141 @@
+//! What stored batches mean: epochs, producers, aborted transactions.
+
+use std::io;
+
+use millstream_records::{BatchError, BatchView, ControlRecord, Marker};
+
+use super::{Appender, Log};
+use crate::index::AbortedEntry;
+use crate::producer_state::{BatchFacts, ProducerStates, ProducerUpdate};
+use crate::segment::{
+    BatchScan, IndexedBatch, ScanError, ScannedBatch, Segment, SegmentFile, path_of,
+};
+
+/// A producer snapshot larger than this is not believed (some 5 million producers).
+const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+
+impl Log {
+    /// What a stored batch means for epochs, producers, aborted transactions and the log's end.
+    pub(super) fn take_in(
+        &self,
+        appender: &mut Appender,
+        segment: &Segment,
+        batch: &ScannedBatch,
+        marker: Option<(Marker, i32)>,
+    ) {
+        let header = &batch.header;
+        appender
+            .epochs
+            .assign(header.leader_epoch, header.base_offset);
+        if header.has_producer_id() {
+            let facts = BatchFacts {
+                header,
+                marker,
+                now_ms: self.shared.clock.now_ms(),
+            };
+            let update = ProducerUpdate::stored(&appender.producers, &facts);
+            for completed in update
+                .completed
+                .iter()
+                .filter(|completed| completed.aborted)
+            {
+                segment.push_aborted(AbortedEntry {
+                    producer_id: completed.producer_id,
+                    first_offset: completed.first_offset,
+                    last_offset: completed.marker_offset,
+                    last_stable: appender
+                        .producers
+                        .last_stable_after(completed.producer_id, completed.marker_offset),
+                });
+            }
+            update.apply(&mut appender.producers);
+        }
+        appender.log_end = header.next_offset();
+    }
+
+    /// The producers' states at `end`, from the newest snapshot of a segment and the batches behind it.
+    pub(super) fn replay_producers(&self, end: i64) -> io::Result<ProducerStates> {
+        let segments = self.segments.read().clone();
+        let mut first = 0;
+        let mut producers = ProducerStates::default();
+        for (index, segment) in segments.iter().enumerate().rev() {
+            if segment.base_offset() <= end
+                && let Some(states) = self.load_snapshot(segment.base_offset())
+            {
+                (first, producers) = (index, states);
+                break;
+            }
+        }
+        for segment in &segments[first..] {
+            let mut scan = BatchScan::headers(segment, 0);
+            while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
+                if batch.header.base_offset >= end {
+                    return Ok(producers);
+                }
+                if batch.header.has_producer_id() {
+                    let marker = marker_of(&mut scan, &batch).map_err(io::Error::other)?;
+                    let facts = BatchFacts {
+                        header: &batch.header,
+                        marker,
+                        now_ms: self.shared.clock.now_ms(),
+                    };
+                    ProducerUpdate::stored(&producers, &facts).apply(&mut producers);
+                }
+            }
+        }
+        Ok(producers)
+    }
+
+    /// A sound snapshot at exactly this offset; a broken one is removed.
+    pub(super) fn load_snapshot(&self, offset: i64) -> Option<ProducerStates> {
+        let path = path_of(&self.dir, offset, SegmentFile::ProducerSnapshot);
+        let bytes = self.shared.fs.read(&path, SNAPSHOT_BYTES_MAX).ok()?;
+        match ProducerStates::from_snapshot(&bytes) {
+            Ok(states) => Some(states),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "removing a broken producer snapshot");
+                let _ = self.shared.fs.remove_file(&path);
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn indexed(batch: &ScannedBatch) -> IndexedBatch {
+    IndexedBatch {
+        position: batch.position,
+        size: u32::try_from(batch.header.size_in_bytes()).expect("a batch's length is an i32"),
+        last_offset: batch.header.last_offset(),
+        max_timestamp: batch.header.max_timestamp,
+    }
+}
+
+/// The marker that a control batch holds, with the epoch of its coordinator.
+pub(super) fn marker_of(
+    scan: &mut BatchScan<'_>,
+    batch: &ScannedBatch,
+) -> Result<Option<(Marker, i32)>, String> {
+    if !batch.header.is_control() {
+        return Ok(None);
+    }
+    let bytes = scan
+        .batch_bytes(batch)
+        .map_err(|error| error.into_io().to_string())?;
+    BatchView::parse(bytes)
+        .and_then(|batch| marker_in(&batch))
+        .map_err(|error| error.to_string())
+}
+
+pub(super) fn marker_in(batch: &BatchView<'_>) -> Result<Option<(Marker, i32)>, BatchError> {
+    if !batch.header().is_control() {
+        return Ok(None);
+    }
+    let records = batch.records(batch.bytes().len())?;
+    let Some(record) = records.iter().next() else {
+        return Ok(None);
+    };
+    let control = ControlRecord::parse(&record?)?;
+    Ok(control
+        .marker()
+        .map(|marker| (marker, control.coordinator_epoch)))
+}

@@ -1,0 +1,159 @@
+//! A disk that is full or fails: nothing acknowledged is lost, nothing half-written is seen.
+
+use std::io;
+
+use super::support::*;
+use crate::testing::{Fault, FaultyCall};
+use crate::{AppendError, FlushMode, Health, Isolation};
+
+fn fault(call: FaultyCall, path: &str, kind: io::ErrorKind) -> Fault {
+    Fault {
+        call,
+        path_contains: path.to_owned(),
+        nth: 1,
+        kind,
+    }
+}
+
+#[test]
+fn a_failed_segment_write_leaves_the_log_as_before() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        for seed in 0..10 {
+            let mut rig = Rig::new(mode);
+            let log = rig.log(0);
+            append(&log, &["before"]);
+            rig.fs
+                .inject(fault(FaultyCall::Write, ".log", io::ErrorKind::Other));
+            let long = "x".repeat(2000);
+            let error = produce(&log, &[&long], (1, 0, 0), false).unwrap_err();
+            assert!(matches!(error, AppendError::Io { .. }), "{error}");
+            assert_eq!(log.offsets().log_end, 1);
+            let last = produce(&log, &["after"], (1, 0, 0), false).unwrap();
+            assert_eq!((last.base_offset, last.duplicate), (1, false));
+            flush(&rig.store, &last);
+            drop(log);
+            rig = rig.kill_and_reopen(seed);
+            assert_eq!(rig.report.problems, []);
+            let found = values_from(&rig.log(0), 0, Isolation::Uncommitted);
+            assert_eq!(found, [(0, "before".to_owned()), (1, "after".to_owned())]);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_heals() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let mut rig = Rig::new(mode);
+        let log = rig.log(0);
+        let mut stored = Vec::new();
+        let long = "x".repeat(3000);
+        let last = append(&log, &[&long]);
+        flush(&rig.store, &last);
+        stored.push((0, long.clone()));
+        rig.fs.set_capacity(Some(rig.fs.used_bytes() + 4000));
+        let mut refused = 0;
+        for _ in 0..5 {
+            match try_append(&log, &[&long]) {
+                Ok(appended) => {
+                    flush(&rig.store, &appended);
+                    stored.push((appended.base_offset, long.clone()));
+                }
+                Err(error) => {
+                    assert!(matches!(error, AppendError::Full { .. }), "{error}");
+                    assert!(matches!(rig.store.health(), Health::Full { .. }));
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 3, "{mode}: {refused} were refused");
+        assert_eq!(values_from(&log, 0, Isolation::Uncommitted), stored);
+        rig.fs.set_capacity(None);
+        let last = append(&log, &["room again"]);
+        flush(&rig.store, &last);
+        assert_eq!(rig.store.health(), Health::Ok);
+        stored.push((last.base_offset, "room again".to_owned()));
+        drop(log);
+        rig = rig.cut_power_or_kill(mode);
+        assert_eq!(
+            values_from(&rig.log(0), 0, Isolation::Uncommitted),
+            stored,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_journal_flush_acknowledges_nothing_and_stops_writes() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    let log = rig.log(0);
+    let first = append(&log, &["durable"]);
+    flush(&rig.store, &first);
+    rig.fail_journal_syncs();
+    let second = append(&log, &["not durable"]);
+    rig.store.flushed_blocking(second.lsn).unwrap_err();
+    assert_eq!(
+        log.offsets().high_watermark,
+        1,
+        "nobody sees what is not durable"
+    );
+    assert!(matches!(rig.store.health(), Health::Poisoned { .. }));
+    assert!(matches!(
+        try_append(&log, &["x"]).unwrap_err(),
+        AppendError::Poisoned { .. }
+    ));
+    rig.store.checkpoint().unwrap_err();
+    rig.store.close_blocking().unwrap_err();
+    drop(log);
+    rig = rig.cut_power_and_reopen(1);
+    assert!(
+        !rig.report.was_clean,
+        "a poisoned store is never closed cleanly"
+    );
+    let found = values_from(&rig.log(0), 0, Isolation::Uncommitted);
+    assert_eq!(found[0].1, "durable");
+}
+
+#[test]
+fn a_failed_sync_of_a_checkpoint_poisons_the_store_and_cuts_nothing() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let mut rig = Rig::new(mode);
+        let log = rig.log(0);
+        let first = append(&log, &["acknowledged"]);
+        flush(&rig.store, &first);
+        rig.fs
+            .inject(fault(FaultyCall::Sync, ".log", io::ErrorKind::Other));
+        rig.store.checkpoint().unwrap_err();
+        assert!(matches!(rig.store.health(), Health::Poisoned { .. }));
+        assert!(matches!(
+            try_append(&log, &["x"]).unwrap_err(),
+            AppendError::Poisoned { .. }
+        ));
+        rig.store.checkpoint().unwrap_err();
+        drop(log);
+        if mode == FlushMode::Journal {
+            rig = rig.cut_power_and_reopen(4);
+            let found = values_from(&rig.log(0), 0, Isolation::Uncommitted);
+            assert_eq!(found, [(0, "acknowledged".to_owned())]);
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_finds_no_room_is_taken_again_later() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    let log = rig.log(0);
+    let last = append(&log, &["a"]);
+    flush(&rig.store, &last);
+    rig.fs.inject(fault(
+        FaultyCall::Write,
+        "checkpoint.tmp",
+        io::ErrorKind::StorageFull,
+    ));
+    rig.store.checkpoint().unwrap_err();
+    assert_eq!(rig.store.health(), Health::Ok);
+    rig.store.checkpoint().unwrap();
+    drop(log);
+    rig = rig.cut_power_and_reopen(2);
+    assert_eq!(rig.report.redone_entries, 0, "the second one has it");
+    assert_eq!(values_from(&rig.log(0), 0, Isolation::Uncommitted).len(), 1);
+}

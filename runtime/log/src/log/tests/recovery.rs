@@ -1,0 +1,227 @@
+//! What a start makes of files that a crash, a power cut or decay has left.
+
+use std::path::PathBuf;
+
+use super::support::*;
+use crate::fs::{FileSystem, OpenMode};
+use crate::{FlushMode, Isolation, LogConfig, ReadError, StoreError};
+
+fn log_path(base_offset: i64) -> PathBuf {
+    PathBuf::from(format!("/data/flights-0/{base_offset:020}.log"))
+}
+
+/// Appends and makes everything durable by the mode's rules.
+fn fill(rig: &Rig, count: usize) {
+    let log = rig
+        .store
+        .get(&id(0).topic_id, 0)
+        .unwrap_or_else(|| rig.log(0));
+    for number in 0..count {
+        let last = append(&log, &[&format!("value {number}")]);
+        flush(&rig.store, &last);
+    }
+}
+
+#[test]
+fn without_a_journal_the_log_is_cut_at_the_first_bad_batch_behind_the_recovery_point() {
+    let mut rig = Rig::new(FlushMode::Os);
+    fill(&rig, 10);
+    let size = rig.fs.metadata(&log_path(0)).unwrap().len / 10;
+    rig.fs.damage(&log_path(0), 7 * size + 65, b"XX");
+    rig = rig.kill_and_reopen(1);
+    assert_eq!(rig.report.problems.len(), 1, "{:?}", rig.report.problems);
+    let problem = &rig.report.problems[0];
+    assert_eq!(
+        (problem.path.clone(), problem.position),
+        (log_path(0), 7 * size)
+    );
+    let log = rig.log(0);
+    assert_eq!(log.offsets().log_end, 7);
+    assert_eq!(values_from(&log, 0, Isolation::Uncommitted).len(), 7);
+    assert_eq!(append(&log, &["on"]).base_offset, 7);
+}
+
+#[test]
+fn segments_behind_a_bad_batch_go() {
+    let mut rig = Rig::new(FlushMode::Os);
+    let config = LogConfig {
+        segment_bytes: 400,
+        ..LogConfig::default()
+    };
+    rig.log_with(0, config);
+    fill(&rig, 20);
+    let second = rig.log(0).segments.read()[1].base_offset();
+    rig.fs.damage(&log_path(second), 65, b"XX");
+    rig = rig.kill_and_reopen(1);
+    let log = rig.log(0);
+    assert_eq!(log.offsets().log_end, second);
+    assert_eq!(
+        log.segments.read().len(),
+        2,
+        "the damaged one is empty, later ones are gone"
+    );
+    assert_eq!(
+        values_from(&log, 0, Isolation::Uncommitted).len() as i64,
+        second
+    );
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_reported_with_its_place_and_not_served() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let mut rig = Rig::new(mode);
+        fill(&rig, 10);
+        rig.store.checkpoint().unwrap();
+        let size = rig.fs.metadata(&log_path(0)).unwrap().len / 10;
+        rig.fs.damage(&log_path(0), 4 * size + 65, b"XX");
+        rig = rig.kill_and_reopen(1);
+        let log = rig.log(0);
+        assert_eq!(log.offsets().log_end, 10, "nothing acknowledged is cut off");
+        let before = log.read(0, 1 << 20, Isolation::Uncommitted, true).unwrap();
+        assert_eq!(
+            before.bytes.len() as u64,
+            4 * size,
+            "what is sound before it is served"
+        );
+        match log
+            .read(4, 1 << 20, Isolation::Uncommitted, true)
+            .unwrap_err()
+        {
+            ReadError::Corrupt { path, position, .. } => {
+                assert_eq!((path, position), (log_path(0), 4 * size))
+            }
+            other => panic!("{other}"),
+        }
+        assert!(
+            !log.read(5, 1 << 20, Isolation::Uncommitted, true)
+                .unwrap()
+                .bytes
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn a_segment_that_lost_synced_bytes_is_reported_and_takes_appends_at_the_old_end() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    fill(&rig, 10);
+    rig.store.checkpoint().unwrap();
+    let file = rig.fs.open(&log_path(0), OpenMode::ReadWrite).unwrap();
+    let size = file.len().unwrap() / 10;
+    file.set_len(6 * size + 10).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    rig = rig.kill_and_reopen(1);
+    assert_eq!(rig.report.problems.len(), 1, "{:?}", rig.report.problems);
+    assert_eq!(rig.report.problems[0].path, log_path(0));
+    let log = rig.log(0);
+    assert_eq!(log.offsets().log_end, 10, "an offset is never given twice");
+    assert_eq!(append(&log, &["on"]).base_offset, 10);
+}
+
+#[test]
+fn in_journal_mode_bytes_that_no_journal_has_are_discarded() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    fill(&rig, 3);
+    rig.store.checkpoint().unwrap();
+    // A sound batch that the kernel wrote back before the power went, while its journal group was lost.
+    let mut batch = batch_of(&["never durable"], None, false);
+    millstream_records::patch::set_base_offset(&mut batch, 3);
+    let file = rig.fs.open(&log_path(0), OpenMode::ReadWrite).unwrap();
+    file.write_at(&batch, file.len().unwrap()).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    rig = rig.cut_power_and_reopen(1);
+    let log = rig.log(0);
+    assert_eq!(log.offsets().log_end, 3);
+    assert_eq!(values_from(&log, 0, Isolation::LogEnd).len(), 3);
+}
+
+#[test]
+fn after_a_clean_close_bytes_behind_the_end_are_discarded_in_journal_mode() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    fill(&rig, 3);
+    rig.store.close_blocking().unwrap();
+    let mut batch = batch_of(&["never durable"], None, false);
+    millstream_records::patch::set_base_offset(&mut batch, 3);
+    let file = rig.fs.open(&log_path(0), OpenMode::ReadWrite).unwrap();
+    file.write_at(&batch, file.len().unwrap()).unwrap();
+    drop(file);
+    rig = rig.reopen();
+    assert_eq!(rig.log(0).offsets().log_end, 3);
+}
+
+#[test]
+fn missing_and_broken_indexes_do_not_lose_a_record() {
+    let mut rig = Rig::new(FlushMode::Os);
+    let config = LogConfig {
+        segment_bytes: 4000,
+        index_interval_bytes: 50,
+        ..LogConfig::default()
+    };
+    rig.log_with(0, config);
+    fill(&rig, 100);
+    rig.store.close_blocking().unwrap();
+    let base = rig.log_base(1);
+    let index = |base: i64, kind: &str| PathBuf::from(format!("/data/flights-0/{base:020}.{kind}"));
+    rig.fs.remove_file(&index(0, "index")).unwrap();
+    rig.fs.remove_file(&index(0, "timeindex")).unwrap();
+    // Every entry leads to the wrong batch.
+    let len = rig.fs.metadata(&index(base, "index")).unwrap().len;
+    for entry in 0..len / 8 {
+        let wrong = (3000_i32 + entry as i32).to_be_bytes();
+        rig.fs.damage(&index(base, "index"), entry * 8 + 4, &wrong);
+    }
+    rig = rig.reopen();
+    let log = rig.log(0);
+    for offset in 0..100 {
+        let found = values_from(&log, offset, Isolation::Uncommitted);
+        assert_eq!(found[0], (offset, format!("value {offset}")));
+        assert_eq!(found.len() as i64, 100 - offset);
+    }
+}
+
+#[test]
+fn a_directory_without_our_checkpoint_is_read_batch_by_batch() {
+    let mut rig = Rig::new(FlushMode::Os);
+    let config = LogConfig {
+        segment_bytes: 400,
+        ..LogConfig::default()
+    };
+    let log = rig.log_with(0, config);
+    for number in 0..20 {
+        produce(&log, &[&format!("value {number}")], (1, 0, number), false).unwrap();
+    }
+    drop(log);
+    rig.store.close_blocking().unwrap();
+    rig.fs
+        .remove_file(&PathBuf::from("/data/millstream-checkpoint"))
+        .unwrap();
+    rig = rig.reopen();
+    assert_eq!(rig.report.problems, []);
+    let log = rig.log(0);
+    assert_eq!(values_from(&log, 0, Isolation::Uncommitted).len(), 20);
+    assert!(
+        produce(&log, &["value 19"], (1, 0, 19), false)
+            .unwrap()
+            .duplicate
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_refuses_the_start() {
+    let rig = Rig::new(FlushMode::Journal);
+    fill(&rig, 3);
+    rig.store.checkpoint().unwrap();
+    rig.fs
+        .damage(&PathBuf::from("/data/millstream-checkpoint"), 40, b"XXXX");
+    let Rig {
+        fs, clock, store, ..
+    } = rig;
+    drop(store);
+    let error = crate::LogStore::open(options(&fs, &clock, FlushMode::Journal)).unwrap_err();
+    assert!(
+        matches!(error, StoreError::DamagedCheckpoint { .. }),
+        "{error}"
+    );
+}
