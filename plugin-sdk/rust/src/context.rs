@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use crate::{Field, Level, Open, Record, Reject, diagnostics};
 
+/// Effects are sent when this many bytes wait, so that they stay in the processor's cache.
+const FLUSH_BYTES: usize = 256 * 1024;
+
 /// The effects of the present record go in here.
 pub struct Context<'a> {
     writer: &'a mut EffectsWriter,
@@ -77,11 +80,6 @@ impl<'a> Context<'a> {
             .fail(self.event, reject.code(), reject.message());
     }
 
-    /// Bytes that wait to be sent.
-    pub(crate) fn pending(&self) -> usize {
-        self.writer.size()
-    }
-
     /// Sends what was written so far.
     pub(crate) fn flush(&mut self) {
         if !self.writer.is_empty() {
@@ -90,7 +88,13 @@ impl<'a> Context<'a> {
         self.writer.clear();
     }
 
+    /// Makes room for the next effect and opens the event, if that was not done yet. What was emitted for the event
+    /// before may be sent already: the host undoes it all the same when the record is refused.
+    #[inline]
     fn open_event(&mut self) {
+        if self.writer.size() >= FLUSH_BYTES {
+            self.flush();
+        }
         if !self.opened {
             self.writer.begin(self.event);
             self.opened = true;

@@ -12,9 +12,6 @@ pub use crate::bindings::exports::millstream::plugin::processor::{
 };
 use crate::{ConfigError, Context, Describe, NoConfig, Open, Processor, Record, diagnostics};
 
-/// Effects are sent when this many bytes wait, so that they stay in the processor's cache.
-const FLUSH_BYTES: usize = 256 * 1024;
-
 /// The plugin's descriptor.
 pub fn describe<P: Describe>() -> String {
     diagnostics_hook();
@@ -141,9 +138,6 @@ impl<P: Processor> Opened<P> {
             context.begin_event(index, &record);
             if let Err(reject) = self.plugin.process(record, &mut context) {
                 context.fail(&reject);
-            }
-            if context.pending() >= FLUSH_BYTES {
-                context.flush();
             }
         }
         context.flush();

@@ -37,10 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("millstream-console", &[]),
-    (
-        "millstream-plugin-build",
-        &["millstream-frames", "millstream-plugin-host"],
-    ),
+    ("millstream-plugin-build", &[]),
+    ("millstream-testkit", &["millstream-plugin-host"]),
     ("millstream-macros", &[]),
     (
         "millstream-sdk",

@@ -1,0 +1,120 @@
+//! Running other programs: printed before they run, bounded in time, their failure explained.
+
+use std::ffi::OsStr;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("cannot run `{command}`: {source}")]
+    Start {
+        command: String,
+        source: std::io::Error,
+    },
+    #[error("`{command}` failed ({status})")]
+    Failed { command: String, status: ExitStatus },
+    #[error("`{command}` was stopped: it did not end within {} s", limit.as_secs())]
+    TooSlow { command: String, limit: Duration },
+}
+
+/// The command as one would type it, with the environment that it is given.
+pub fn text(command: &Command) -> String {
+    let environment = command.get_envs().filter_map(|(name, value)| {
+        // PATH is long, and of interest only where it says something new.
+        let value = value?.to_string_lossy();
+        let value = if name == "PATH" {
+            value
+                .split(':')
+                .next()
+                .map(|first| format!("{first}:$PATH"))?
+        } else {
+            value.into()
+        };
+        Some(format!("{}={value}", name.to_string_lossy()))
+    });
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(quoted);
+    environment.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+*".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Runs to the end, output going where ours goes.
+pub fn run(command: &mut Command, report: &mut dyn FnMut(&str)) -> Result<(), CommandError> {
+    let text = text(command);
+    report(&text);
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|source| CommandError::Start {
+            command: text.clone(),
+            source,
+        })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(CommandError::Failed {
+            command: text,
+            status,
+        })
+    }
+}
+
+/// Runs for at most `limit`, then kills it.
+pub fn run_for(
+    command: &mut Command,
+    limit: Duration,
+    report: &mut dyn FnMut(&str),
+) -> Result<(), CommandError> {
+    let text = text(command);
+    report(&text);
+    let start = |source| CommandError::Start {
+        command: text.clone(),
+        source,
+    };
+    let mut child = command.stdin(Stdio::null()).spawn().map_err(start)?;
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().map_err(start)? {
+            return if status.success() {
+                Ok(())
+            } else {
+                Err(CommandError::Failed {
+                    command: text,
+                    status,
+                })
+            };
+        }
+        if began.elapsed() > limit {
+            child.kill().and_then(|()| child.wait()).map_err(start)?;
+            return Err(CommandError::TooSlow {
+                command: text,
+                limit,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What a program prints, when it is there and succeeds.
+pub fn output(command: &mut Command) -> Option<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,16 @@
+//! From a plugin's crate to its wasm file: finds or installs a wasm toolchain, runs cargo, scaffolds new plugins.
+//! It must not know what a plugin does nor load one: it knows cargo, rustup and Debian's packages.
+//! Read `toolchain.rs` first, then `build.rs`; `scaffold.rs` stands alone.
+
+mod build;
+mod command;
+mod fresh;
+mod scaffold;
+mod setup;
+mod toolchain;
+
+pub use build::{BuildError, Builder, Built};
+pub use command::CommandError;
+pub use scaffold::{ScaffoldError, SdkSource, new};
+pub use setup::{SetupError, setup};
+pub use toolchain::{Toolchain, WASM_TARGET};
