@@ -25,6 +25,8 @@ pub(crate) struct EntryFile<E> {
     written: usize,
     /// Newer entries, not in the file yet.
     pending: Vec<E>,
+    /// The file was made shorter. Until that is synced, entries that are gone may come back.
+    is_cut: bool,
     /// The very last entry; outer none while it was not read.
     last: Option<Option<E>>,
 }
@@ -37,6 +39,7 @@ impl<E: IndexEntry> EntryFile<E> {
             file,
             written,
             pending: Vec::new(),
+            is_cut: false,
             last: (written == 0).then_some(None),
         }
     }
@@ -134,13 +137,14 @@ impl<E: IndexEntry> EntryFile<E> {
         let file = self.file.get_or_create()?;
         if file.len()? != len {
             file.set_len(len)?;
+            self.is_cut = true;
         }
         Ok(())
     }
 
-    /// Makes what is written durable; nothing when there is no file.
+    /// Makes what is written and cut durable; nothing when there is no file.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.written > 0 {
+        if self.written > 0 || self.is_cut {
             self.file.get()?.sync_data()?;
         }
         Ok(())
@@ -154,6 +158,7 @@ impl<E: IndexEntry> EntryFile<E> {
                 .get_or_create()?
                 .set_len((count * E::BYTES) as u64)?;
             self.written = count;
+            self.is_cut = true;
         }
         self.last = if self.len() == 0 {
             Some(None)

@@ -161,3 +161,19 @@ fn a_search_for_aborted_transactions_stops_when_nothing_can_follow() {
         );
     }
 }
+
+/// A synced index that is cut to nothing stays cut: entries that came back would belong to no batch.
+#[test]
+fn entries_that_were_cut_do_not_come_back_after_a_sync() {
+    let fs = SimFs::new(1);
+    let mut index = open::<OffsetEntry>(&fs);
+    index.push(entry(1));
+    index.finish(true).unwrap();
+    index.sync().unwrap();
+    crate::fs::FileSystem::sync_dir(&fs, std::path::Path::new("/")).unwrap();
+    index.truncate(0).unwrap();
+    index.sync().unwrap();
+    for seed in 0..20 {
+        assert_eq!(open::<OffsetEntry>(&fs.power_cut(seed)).len(), 0);
+    }
+}

@@ -142,6 +142,11 @@ impl SimFs {
         self.machine.lock().operations
     }
 
+    /// Whether the power is off.
+    pub fn is_off(&self) -> bool {
+        self.machine.lock().off
+    }
+
     /// Whether a power cut now would change nothing.
     pub fn all_is_durable(&self) -> bool {
         self.machine.lock().disk.all_is_durable()
