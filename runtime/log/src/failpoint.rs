@@ -50,6 +50,10 @@ const NAMES: &[(&str, &str)] = &[
         "a clean shutdown has synced all, the marker is not written",
     ),
     (
+        "transaction.after_data",
+        "data of a transaction is appended, its offsets are not",
+    ),
+    (
         "transaction.before_prepare",
         "all data of a transaction is appended, no decision",
     ),
@@ -58,8 +62,16 @@ const NAMES: &[(&str, &str)] = &[
         "the decision is appended, no marker is",
     ),
     (
+        "transaction.between_markers",
+        "some markers are appended, others are not",
+    ),
+    (
         "transaction.after_markers",
-        "some or all markers are appended, no completion",
+        "all markers are appended, no completion",
+    ),
+    (
+        "transaction.after_complete",
+        "the completion is appended, nobody was told",
     ),
     (
         "group.after_offsets",

@@ -1,0 +1,8 @@
+//! Transactions and held groups through the in-process surface, over a real store in a temporary directory, with
+//! restarts and crashes.
+
+mod crash;
+mod held_groups;
+mod restart;
+mod support;
+mod transactions;
