@@ -3,6 +3,7 @@
 mod configs;
 mod fetch;
 mod framing;
+mod groups;
 mod idempotence;
 mod in_process;
 mod offsets;
@@ -10,3 +11,4 @@ mod produce;
 mod storage;
 mod support;
 mod topics;
+mod transactions;
