@@ -83,10 +83,11 @@ impl CsvRows {
             .read_byte_record(&mut self.record)
             .map_err(|error| read_error(&self.file, row, &self.reader, error))?;
         let end = self.reader.position().byte();
-        let line = self.reader.get_mut().claim(end);
         if !found {
+            self.reader.get_mut().claim(end);
             return Ok(false);
         }
+        let line = self.reader.get_ref().peek(end);
         let record = &self.record;
         let at = |reason: String| SourceError::Row {
             file: self.file.clone(),
@@ -119,6 +120,8 @@ impl CsvRows {
                 timestamp,
             })
         })?;
+        // A row that could not be used is not claimed: progress stays in front of it.
+        self.reader.get_mut().claim(end);
         Ok(true)
     }
 }
@@ -137,7 +140,7 @@ fn no_column(file: &str, column: &str, columns: &[Cow<'_, str>]) -> SourceError 
 
 fn read_error(file: &str, row: u64, reader: &csv::Reader<Tape>, error: csv::Error) -> SourceError {
     let file = file.to_owned();
-    let position = reader.position().byte();
+    let position = reader.get_ref().position();
     match error.into_kind() {
         csv::ErrorKind::Io(source) => SourceError::Io { file, source },
         csv::ErrorKind::UnequalLengths {

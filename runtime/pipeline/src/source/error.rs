@@ -37,7 +37,7 @@ impl SourceError {
                 "Correct the source in the manifest, or the file"
             }
             SourceError::Row { .. } => {
-                "Nothing behind the row before was produced: correct the file, and read it anew with `run --fresh`"
+                "The rows in front of it are produced: correct this one and start again, it goes on there"
             }
             SourceError::Changed { .. } => {
                 "Put the old file back, or read the new one from its start with `run --fresh`"

@@ -42,7 +42,7 @@ impl LineRows {
     /// Reads the next row into `batch`; false at the end of the file. Blank lines between JSON
     /// objects are no rows. `row` is its number.
     pub fn next(&mut self, row: u64, batch: &mut RowBatch) -> Result<bool, SourceError> {
-        let start = loop {
+        let (start, end) = loop {
             let start = self.reader.get_ref().position();
             self.line.clear();
             let read = (&mut self.reader)
@@ -52,13 +52,14 @@ impl LineRows {
                     file: self.file.clone(),
                     source,
                 })?;
-            self.reader.get_mut().claim(start + read as u64);
+            let end = start + read as u64;
             if read == 0 {
                 return Ok(false);
             }
             if !self.json || !self.line.trim_ascii().is_empty() {
-                break start;
+                break (start, end);
             }
+            self.reader.get_mut().claim(end);
         };
         let at = |reason: String| SourceError::Row {
             file: self.file.clone(),
@@ -91,6 +92,8 @@ impl LineRows {
             let key = key.map(|key| Cow::Owned(key.into_owned().into_bytes()));
             Ok(RowParts { key, timestamp })
         })?;
+        // A row that could not be used is not claimed: progress stays in front of it.
+        self.reader.get_mut().claim(end);
         Ok(true)
     }
 }

@@ -17,6 +17,8 @@ pub struct RowReader {
     file: String,
     rows: Rows,
     records: u64,
+    /// What stopped the batch before, which was handed out first.
+    failed: Option<SourceError>,
 }
 
 enum Rows {
@@ -43,6 +45,7 @@ impl RowReader {
             file,
             rows,
             records: 0,
+            failed: None,
         })
     }
 
@@ -90,14 +93,26 @@ impl RowReader {
         Ok(())
     }
 
-    /// The next rows, at most `rows_max`; the batch says whether it is the last one.
+    /// The next rows, at most `rows_max`; the batch says whether it is the last one. Rows in front
+    /// of an error are handed out before it.
     pub fn next_batch(&mut self, rows_max: usize) -> Result<RowBatch, SourceError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut batch = RowBatch::default();
         let rows_max = rows_max.clamp(1, ROWS_MAX);
         while batch.len() < rows_max && batch.bytes() < BATCH_BYTES {
-            if !self.next(&mut batch)? {
-                batch.last = true;
-                break;
+            match self.next(&mut batch) {
+                Ok(true) => {}
+                Ok(false) => {
+                    batch.last = true;
+                    break;
+                }
+                Err(error) if batch.len() == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
         }
         batch.end = self.checkpoint();

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -41,15 +42,22 @@ impl Tape {
         }
     }
 
-    /// The bytes between the last claim and `position` belong to a row now; returns them.
-    pub fn claim(&mut self, position: u64) -> &[u8] {
-        let length = usize::try_from(position.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let end = self.claimed.saturating_add(length).min(self.ahead.len());
-        let row = self.claimed..end;
+    /// The bytes between the last claim and `position`.
+    pub fn peek(&self, position: u64) -> &[u8] {
+        &self.ahead[self.unclaimed(position)]
+    }
+
+    /// The bytes between the last claim and `position` belong to a row now.
+    pub fn claim(&mut self, position: u64) {
+        let row = self.unclaimed(position);
         self.hash.update(&self.ahead[row.clone()]);
         self.position += row.len() as u64;
-        self.claimed = end;
-        &self.ahead[row]
+        self.claimed = row.end;
+    }
+
+    fn unclaimed(&self, position: u64) -> Range<usize> {
+        let length = usize::try_from(position.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        self.claimed..self.claimed.saturating_add(length).min(self.ahead.len())
     }
 
     /// Bytes claimed so far.
