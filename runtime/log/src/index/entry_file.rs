@@ -8,6 +8,8 @@ use crate::segment::CachedFile;
 const PENDING_MAX: usize = 512;
 /// A binary search in the file reads the last this many bytes at once.
 const BLOCK_BYTES: usize = 4096;
+/// Read at once for a checksum.
+const CHECKSUM_WINDOW: usize = 64 << 10;
 
 /// An entry of an index: fixed size, big-endian.
 pub(crate) trait IndexEntry: Copy {
@@ -15,6 +17,13 @@ pub(crate) trait IndexEntry: Copy {
     fn encode(&self, out: &mut Vec<u8>);
     /// `bytes` has exactly `BYTES` bytes.
     fn decode(bytes: &[u8]) -> Self;
+}
+
+/// Length and CRC-32C of an index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checksum {
+    pub(crate) bytes: u64,
+    pub(crate) crc: u32,
 }
 
 /// An index file with its newest entries in memory.
@@ -140,6 +149,25 @@ impl<E: IndexEntry> EntryFile<E> {
             self.is_cut = true;
         }
         Ok(())
+    }
+
+    /// Of what is in the file.
+    pub(crate) fn checksum(&self) -> io::Result<Checksum> {
+        let bytes = (self.written * E::BYTES) as u64;
+        let mut sum = Checksum { bytes, crc: 0 };
+        if bytes == 0 {
+            return Ok(sum);
+        }
+        let file = self.file.get()?;
+        let mut buffer = vec![0; CHECKSUM_WINDOW];
+        let mut position = 0;
+        while position < bytes {
+            let len = CHECKSUM_WINDOW.min(usize::try_from(bytes - position).unwrap_or(usize::MAX));
+            file.read_exact_at(&mut buffer[..len], position)?;
+            sum.crc = crc32c::crc32c_append(sum.crc, &buffer[..len]);
+            position += len as u64;
+        }
+        Ok(sum)
     }
 
     /// Makes what is written and cut durable; nothing when there is no file.

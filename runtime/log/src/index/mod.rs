@@ -11,7 +11,7 @@ mod time;
 
 pub(crate) use aborted::AbortedEntry;
 pub use aborted::AbortedTxn;
-pub(crate) use entry_file::{EntryFile, IndexEntry};
+pub(crate) use entry_file::{Checksum, EntryFile, IndexEntry};
 pub(crate) use offset::OffsetEntry;
 pub(crate) use time::TimeEntry;
 

@@ -117,7 +117,10 @@ impl Log {
             appender.trim_needed = appender.active.trim().is_err();
         }
         if appender.active.size() > 0 && appender.touched {
-            if let Err(error) = appender.active.seal() {
+            let sealed = self
+                .check_active_indexes(&appender)
+                .and_then(|()| appender.active.seal(&*self.shared.fs));
+            if let Err(error) = sealed {
                 tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete");
             }
             if appender.active.mark_unsynced() {

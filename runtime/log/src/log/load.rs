@@ -116,6 +116,7 @@ impl Log {
             listener: ListenerHandle(Arc::clone(&progress) as _),
             progress,
             positions: Positions::default(),
+            repairing: Mutex::new(()),
         };
         Arc::new(log)
     }
@@ -243,6 +244,7 @@ impl Log {
             appender.unsynced.push(Arc::clone(&active));
         }
         active.restore_indexes(at.index_entries)?;
+        active.trust_indexes();
         active.set_size(at.segment_size)
     }
 
@@ -330,13 +332,14 @@ impl Log {
             } else if let Some(at) = from {
                 segment.restore_indexes(at.index_entries)?;
             }
+            segment.trust_indexes();
             if let Some((position, reason)) =
                 self.rescan_segment(appender, segment, position, fits)?
             {
                 return self.cut_at(appender, index, position, reason, problems);
             }
             if index + 1 < segments.len() {
-                segment.seal()?;
+                segment.seal(&*self.shared.fs)?;
             }
             position = 0;
         }
@@ -427,7 +430,7 @@ impl Log {
         self.drop_segments_behind(segment.base_offset())?;
         segment.truncate(position, appender.log_end)?;
         // Another crash must not bring back what readers have seen go.
-        segment.sync()?;
+        segment.sync(&*self.shared.fs)?;
         self.shared.fs.sync_dir(&self.dir)?;
         appender.active = segment;
         Ok(())
@@ -486,7 +489,7 @@ fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, Segmen
             SegmentFile::OffsetIndex => sizes.offset_index = entry.len,
             SegmentFile::TimeIndex => sizes.time_index = entry.len,
             SegmentFile::AbortedIndex => sizes.aborted_index = entry.len,
-            SegmentFile::Log | SegmentFile::ProducerSnapshot => {}
+            SegmentFile::Log | SegmentFile::ProducerSnapshot | SegmentFile::Checksums => {}
         }
     }
     Ok(found)

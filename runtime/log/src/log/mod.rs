@@ -8,6 +8,7 @@ mod check;
 mod checkpoint;
 mod cut;
 mod error;
+mod index_repair;
 mod load;
 mod positions;
 mod read;
@@ -77,6 +78,8 @@ pub struct Log {
     progress: Arc<Progress>,
     listener: ListenerHandle,
     positions: Positions,
+    /// One index at a time is checked or built anew.
+    repairing: Mutex<()>,
 }
 
 /// What changes with the log's end, under the append lock.

@@ -112,8 +112,9 @@ impl Log {
     ) -> Result<Vec<AbortedTxn>, ReadError> {
         let mut found = Vec::new();
         for segment in segments {
-            let is_complete = segment
-                .collect_aborted(from, to, &mut found)
+            let is_complete = self
+                .check_indexes(segment)
+                .and_then(|()| segment.collect_aborted(from, to, &mut found))
                 .map_err(|error| self.read_failed(segment, error))?;
             if is_complete {
                 break;
@@ -125,7 +126,7 @@ impl Log {
     /// Reads batches of one segment; none when there is no batch from `offset` on in it.
     fn read_segment(
         &self,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         offset: i64,
         bound: i64,
         max_bytes: usize,
@@ -170,15 +171,20 @@ impl Log {
     }
 
     /// Where the first batch whose last offset is at least `offset` begins.
-    pub(super) fn locate(&self, segment: &Segment, offset: i64) -> Result<Option<u64>, ReadError> {
+    pub(super) fn locate(
+        &self,
+        segment: &Arc<Segment>,
+        offset: i64,
+    ) -> Result<Option<u64>, ReadError> {
         if let Some(position) = self.positions.find(offset, segment.base_offset()) {
             return Ok(Some(position));
         }
         if offset <= segment.base_offset() {
             return Ok((segment.size() > 0).then_some(0));
         }
-        let start = segment
-            .position_before(offset)
+        let start = self
+            .check_indexes(segment)
+            .and_then(|()| segment.position_before(offset))
             .map_err(|error| self.read_failed(segment, error))?;
         match self.scan_to(segment, start, offset) {
             // The index may lie; the batches do not.

@@ -27,30 +27,42 @@ impl Log {
         appender
             .epochs
             .assign(header.leader_epoch, header.base_offset);
-        if header.has_producer_id() {
-            let facts = BatchFacts {
-                header,
-                marker,
-                now_ms: self.shared.clock.now_ms(),
-            };
-            let update = ProducerUpdate::stored(&appender.producers, &facts);
-            for completed in update
-                .completed
-                .iter()
-                .filter(|completed| completed.aborted)
-            {
-                segment.push_aborted(AbortedEntry {
-                    producer_id: completed.producer_id,
-                    first_offset: completed.first_offset,
-                    last_offset: completed.marker_offset,
-                    last_stable: appender
-                        .producers
-                        .last_stable_after(completed.producer_id, completed.marker_offset),
-                });
-            }
-            update.apply(&mut appender.producers);
-        }
+        self.note_stored(&mut appender.producers, segment, batch, marker);
         appender.log_end = header.next_offset();
+    }
+
+    /// What a stored batch means for producers and for the segment's aborted transactions.
+    pub(super) fn note_stored(
+        &self,
+        producers: &mut ProducerStates,
+        segment: &Segment,
+        batch: &ScannedBatch,
+        marker: Option<(Marker, i32)>,
+    ) {
+        let header = &batch.header;
+        if !header.has_producer_id() {
+            return;
+        }
+        let facts = BatchFacts {
+            header,
+            marker,
+            now_ms: self.shared.clock.now_ms(),
+        };
+        let update = ProducerUpdate::stored(producers, &facts);
+        for completed in update
+            .completed
+            .iter()
+            .filter(|completed| completed.aborted)
+        {
+            segment.push_aborted(AbortedEntry {
+                producer_id: completed.producer_id,
+                first_offset: completed.first_offset,
+                last_offset: completed.marker_offset,
+                last_stable: producers
+                    .last_stable_after(completed.producer_id, completed.marker_offset),
+            });
+        }
+        update.apply(producers);
     }
 
     /// The producers' states at `end`, from the newest snapshot of a segment and the batches behind it.

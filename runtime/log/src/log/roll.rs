@@ -29,9 +29,10 @@ impl Log {
             segment_bytes: config.segment_bytes,
             segment_ms: config.segment_ms,
         };
-        let should_roll = appender
-            .active
-            .should_roll(&incoming, index_limits(config))
+        // Whatever is added to an index rests on what it says already.
+        let should_roll = self
+            .check_active_indexes(appender)
+            .and_then(|()| appender.active.should_roll(&incoming, index_limits(config)))
             .map_err(|error| AppendError::write(appender.active.path().to_owned(), error))?;
         if should_roll {
             self.roll(appender);
@@ -48,7 +49,10 @@ impl Log {
         }
         // Neither an index nor a snapshot is needed for the log to be right, so a full disk does not stop the roll:
         // the next checkpoint writes the rest, or fails.
-        if let Err(error) = appender.active.seal() {
+        let sealed = self
+            .check_active_indexes(appender)
+            .and_then(|()| appender.active.seal(&*self.shared.fs));
+        if let Err(error) = sealed {
             tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete yet");
         }
         self.write_snapshot(appender);

@@ -35,8 +35,9 @@ impl Log {
             if segment.base_offset() >= bound {
                 break;
             }
-            let largest = segment
-                .largest_timestamp()
+            let largest = self
+                .check_indexes(&segment)
+                .and_then(|()| segment.largest_timestamp())
                 .map_err(|error| self.read_failed(&segment, error))?;
             if largest.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
@@ -58,8 +59,9 @@ impl Log {
         let offsets = self.offsets();
         let mut greatest: Option<(i64, Arc<Segment>)> = None;
         for segment in self.segments_from(offsets.log_start) {
-            let largest = segment
-                .largest_timestamp()
+            let largest = self
+                .check_indexes(&segment)
+                .and_then(|()| segment.largest_timestamp())
                 .map_err(|error| self.read_failed(&segment, error))?;
             if let Some(largest) = largest
                 && greatest
@@ -82,7 +84,7 @@ impl Log {
     /// The first record from `from` on, below `bound`, whose timestamp is wanted.
     fn search(
         &self,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         from: i64,
         bound: i64,
         is_wanted: impl Fn(i64) -> bool,

@@ -1,5 +1,6 @@
 //! A segment: one `.log` file of batches back to back, with its indexes.
 
+mod checksums;
 mod names;
 mod open_files;
 mod scan;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::fs::FileSystem;
 use crate::index::{AbortedEntry, AbortedTxn, EntryFile, IndexEntry, OffsetEntry, TimeEntry};
 
 pub(crate) use names::{SegmentFile, path_of};
@@ -98,6 +100,8 @@ pub(crate) struct Segment {
     size: AtomicU64,
     /// Written since it was last synced.
     unsynced: AtomicBool,
+    /// See `checksums.rs`.
+    trusted: AtomicBool,
     indexes: RwLock<Indexes>,
 }
 
@@ -118,6 +122,7 @@ impl Segment {
             log: file(SegmentFile::Log),
             size: AtomicU64::new(sizes.log),
             unsynced: AtomicBool::new(false),
+            trusted: AtomicBool::new(is_empty),
             indexes: RwLock::new(Indexes {
                 offset: EntryFile::new(file(SegmentFile::OffsetIndex), sizes.offset_index),
                 time: EntryFile::new(file(SegmentFile::TimeIndex), sizes.time_index),
@@ -282,7 +287,12 @@ impl Segment {
     }
 
     /// Ends the segment: the time index gets its last entry, and no index changes any more.
-    pub(crate) fn seal(&self) -> io::Result<()> {
+    pub(crate) fn seal(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        self.finish_indexes()?;
+        self.write_sidecar(fs)
+    }
+
+    fn finish_indexes(&self) -> io::Result<()> {
         let mut indexes = self.indexes.write();
         if indexes.largest.is_none() {
             let largest = self.scan_largest(&indexes, self.size())?;
@@ -303,10 +313,11 @@ impl Segment {
     }
 
     /// Makes batches and indexes durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self, fs: &dyn FileSystem) -> io::Result<()> {
         if self.size() > 0 {
             self.log.get()?.sync_data()?;
         }
+        self.sync_sidecar(fs)?;
         let indexes = self.indexes.read();
         indexes.offset.sync()?;
         indexes.time.sync()?;

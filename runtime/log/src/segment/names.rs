@@ -13,16 +13,19 @@ pub(crate) enum SegmentFile {
     TimeIndex,
     AbortedIndex,
     ProducerSnapshot,
+    /// Ours: checksums of the three indexes.
+    Checksums,
 }
 
 impl SegmentFile {
     /// The files of a segment. A snapshot at its base offset describes what lies before it, but goes with it too.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Log,
         Self::OffsetIndex,
         Self::TimeIndex,
         Self::AbortedIndex,
         Self::ProducerSnapshot,
+        Self::Checksums,
     ];
 
     fn extension(self) -> &'static str {
@@ -32,6 +35,7 @@ impl SegmentFile {
             Self::TimeIndex => "timeindex",
             Self::AbortedIndex => "txnindex",
             Self::ProducerSnapshot => "snapshot",
+            Self::Checksums => "checksums",
         }
     }
 

@@ -153,7 +153,7 @@ fn the_index_leads_to_a_batch_not_behind_the_asked_one_and_close_to_it() {
         positions.push((100 + number * 3, segment.size()));
         store(&segment, &batch(100 + number * 3, 3, number), LIMITS);
     }
-    segment.seal().unwrap();
+    segment.seal(&**files.fs()).unwrap();
     let sizes = |kind| {
         files
             .fs()

@@ -108,7 +108,7 @@ impl LogStore {
         let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
         let files: usize = captured
             .iter()
-            .map(|one| 3 * one.unsynced.segments.len() + 2)
+            .map(|one| 4 * one.unsynced.segments.len() + 2)
             .sum();
         if files > SYNC_SINGLY_MAX {
             return fs
@@ -118,7 +118,7 @@ impl LogStore {
         for one in captured {
             for segment in &one.unsynced.segments {
                 segment
-                    .sync()
+                    .sync(fs)
                     .map_err(|source| StoreError::io("syncing", segment.path(), source))?;
             }
             let dir = one.log.dir();
@@ -152,13 +152,17 @@ impl LogStore {
             }
             watermarks.insert(name, log.offsets().high_watermark);
         }
-        let fs = &*self.shared.fs;
+        let mut written = self.text_files.lock();
         for (name, offsets) in [
             (RECOVERY_POINTS, points),
             (LOG_STARTS, starts),
             (HIGH_WATERMARKS, watermarks),
         ] {
-            write_offsets(fs, &self.options.dir.join(name), &offsets)?;
+            let last = written.entry(name).or_default();
+            if *last != offsets {
+                write_offsets(&*self.shared.fs, &self.options.dir.join(name), &offsets)?;
+                *last = offsets;
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, PARTITION_METADATA, PartitionMetadata,
+    CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, OffsetMap, PARTITION_METADATA, PartitionMetadata,
 };
 use crate::clock::Clock;
 use crate::fs::{FileLock, OpenMode};
@@ -55,6 +55,8 @@ pub struct LogStore {
     next_incarnation: AtomicU64,
     /// What the checkpoint file says; locked while one is taken.
     checkpoint: Mutex<NodeCheckpoint>,
+    /// What Kafka's checkpoint files say, by name: a file is written when that changes.
+    text_files: Mutex<HashMap<&'static str, OffsetMap>>,
     /// Names in the data directory changed since they were last synced.
     names_changed: AtomicBool,
     worker: Worker,

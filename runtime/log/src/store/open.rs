@@ -360,6 +360,7 @@ impl Opening {
             changing: Mutex::new(()),
             next_incarnation: AtomicU64::new(self.next_incarnation),
             checkpoint: Mutex::new(self.checkpoint),
+            text_files: Mutex::new(HashMap::new()),
             names_changed: AtomicBool::new(true),
             worker,
             is_closed: AtomicBool::new(false),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use millstream_records::Marker;
+
 use super::support::*;
 use crate::fs::{FileSystem, OpenMode};
 use crate::{FlushMode, Isolation, LogConfig, ReadError, StoreError};
@@ -151,33 +153,81 @@ fn after_a_clean_close_bytes_behind_the_end_are_discarded_in_journal_mode() {
     assert_eq!(rig.log(0).offsets().log_end, 3);
 }
 
-#[test]
-fn missing_and_broken_indexes_do_not_lose_a_record() {
-    let mut rig = Rig::new(FlushMode::Os);
+/// Three segments with an aborted transaction in each, closed cleanly; the bases.
+fn indexed_segments() -> (Rig, Vec<i64>) {
+    let rig = Rig::new(FlushMode::Os);
     let config = LogConfig {
-        segment_bytes: 4000,
+        segment_bytes: 2500,
         index_interval_bytes: 50,
         ..LogConfig::default()
     };
-    rig.log_with(0, config);
-    fill(&rig, 100);
-    rig.store.close_blocking().unwrap();
-    let base = rig.log_base(1);
-    let index = |base: i64, kind: &str| PathBuf::from(format!("/data/flights-0/{base:020}.{kind}"));
-    rig.fs.remove_file(&index(0, "index")).unwrap();
-    rig.fs.remove_file(&index(0, "timeindex")).unwrap();
-    // Every entry leads to the wrong batch.
-    let len = rig.fs.metadata(&index(base, "index")).unwrap().len;
-    for entry in 0..len / 8 {
-        let wrong = (3000_i32 + entry as i32).to_be_bytes();
-        rig.fs.damage(&index(base, "index"), entry * 8 + 4, &wrong);
+    let log = rig.log_with(0, config);
+    for number in 0..30 {
+        let value = [&*format!("value {number}")];
+        append(&log, &value);
+        produce(&log, &value, (number, 0, 0), true).unwrap();
+        log.append_marker(Marker::Abort, number, 0, 0, 0).unwrap();
     }
-    rig = rig.reopen();
+    let bases: Vec<_> = log
+        .segments
+        .read()
+        .iter()
+        .map(|segment| segment.base_offset())
+        .collect();
+    assert!(bases.len() >= 3, "{bases:?}");
+    rig.store.close_blocking().unwrap();
+    (rig, bases)
+}
+
+fn check_indexed_segments(rig: &Rig, case: &str) {
     let log = rig.log(0);
-    for offset in 0..100 {
-        let found = values_from(&log, offset, Isolation::Uncommitted);
-        assert_eq!(found[0], (offset, format!("value {offset}")));
-        assert_eq!(found.len() as i64, 100 - offset);
+    for offset in 0..90 {
+        let found = log.read(offset, 1, Isolation::Committed, true).unwrap();
+        let header = millstream_records::BatchHeader::parse(&found.bytes).unwrap();
+        assert_eq!(header.base_offset, offset, "{case}");
+        let aborted = if offset % 3 == 0 { 0 } else { 1 };
+        assert_eq!(found.aborted.len(), aborted, "{case}: offset {offset}");
+        if let Some(transaction) = found.aborted.first() {
+            assert_eq!(transaction.first_offset, offset - offset % 3 + 1, "{case}");
+        }
+    }
+    let first = log
+        .offset_for_timestamp(NOW_MS, Isolation::Uncommitted)
+        .unwrap();
+    assert_eq!(first.map(|found| found.offset), Some(0), "{case}");
+}
+
+#[test]
+fn an_index_that_does_not_match_its_checksum_is_built_anew() {
+    for kind in ["index", "timeindex", "txnindex", "checksums"] {
+        for segment in [0, 1, 2] {
+            for way in ["missing", "changed", "longer", "shorter"] {
+                let (mut rig, bases) = indexed_segments();
+                let path = PathBuf::from(format!("/data/flights-0/{:020}.{kind}", bases[segment]));
+                let bytes = rig.fs.read(&path, 1 << 20).unwrap();
+                match way {
+                    "missing" => rig.fs.remove_file(&path).unwrap(),
+                    // A low byte of an offset, a position or a timestamp: plausible and wrong.
+                    "changed" => rig.fs.damage(&path, 7, &[bytes[7] ^ 3]),
+                    "longer" => rig.fs.damage(&path, bytes.len() as u64, &bytes),
+                    _ => {
+                        let file = rig.fs.open(&path, OpenMode::ReadWrite).unwrap();
+                        file.set_len(bytes.len() as u64 / 2).unwrap();
+                    }
+                }
+                rig = rig.reopen();
+                let case = format!("{kind} of segment {segment} {way}");
+                check_indexed_segments(&rig, &case);
+                // What was built anew is right on disk too.
+                rig.store.close_blocking().unwrap();
+                rig = rig.reopen();
+                check_indexed_segments(&rig, &case);
+                let log = rig.log(0);
+                for segment in log.segments.read().iter() {
+                    assert!(segment.indexes_match_sidecar(&*rig.fs).unwrap(), "{case}");
+                }
+            }
+        }
     }
 }
 

@@ -78,6 +78,7 @@ fn a_rolled_segment_has_kafkas_files_and_a_snapshot_at_the_next_base() {
         "there was no abort"
     );
     assert_eq!(len(format!("{second:020}.snapshot")), Some(10));
+    assert!(len(format!("{:020}.checksums", 0)).is_some());
     assert_eq!(len("partition.metadata".to_owned()), Some(43));
 }
 

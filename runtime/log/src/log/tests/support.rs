@@ -95,12 +95,6 @@ impl Rig {
         }
     }
 
-    /// Base offset of a segment of partition 0.
-    pub(crate) fn log_base(&self, segment: usize) -> i64 {
-        let log = self.store.get(&id(0).topic_id, 0).unwrap();
-        log.segments.read()[segment].base_offset()
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         self.store.shared_for_tests()
     }
