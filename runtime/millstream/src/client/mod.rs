@@ -7,6 +7,8 @@ mod error;
 mod fetcher;
 mod offsets;
 mod producer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -123,13 +125,12 @@ impl Client {
         address: &str,
         request: &R,
     ) -> Result<R::Response, ClientError> {
-        let connection = match self.connections.remove(address) {
+        // A connection that failed, or whose request was abandoned, is out of step: only one that
+        // answered is kept.
+        let mut connection = match self.connections.remove(address) {
             Some(connection) => connection,
             None => Connection::open(address).await?,
         };
-        // A connection that failed, or whose request was abandoned, is out of step: only one that
-        // answered is kept.
-        let mut connection = connection;
         let response = connection.call(request).await?;
         self.connections.insert(address.to_owned(), connection);
         Ok(response)
