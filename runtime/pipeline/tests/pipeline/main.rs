@@ -3,5 +3,6 @@
 mod common;
 mod exactly_once;
 mod failures;
+mod guests;
 mod sources;
 mod stages;
