@@ -228,9 +228,12 @@ impl Opening {
         if runs {
             let signal = Arc::clone(signal);
             let roll_limit = self.options.checkpoint_journal_bytes;
+            let file_bytes_max = self.options.journal_file_bytes_max;
             let defaults = JournalOptions::default();
             let journal = redo.start(JournalOptions {
                 first_lsn: next_lsn,
+                first_file_bytes: defaults.first_file_bytes.min(file_bytes_max),
+                file_bytes_max,
                 total_bytes_max: defaults.total_bytes_max.max(roll_limit.saturating_mul(2)),
                 on_roll: Some(Arc::new(move |bytes| {
                     if bytes >= roll_limit {

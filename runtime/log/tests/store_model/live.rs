@@ -65,6 +65,17 @@ impl Model {
                 self.seed
             );
         }
+        // What a reader may have seen must not vanish.
+        for (partition, log) in (0..).zip(&logs) {
+            let visible = log.offsets().high_watermark;
+            let of_log = self
+                .entries
+                .values_mut()
+                .filter(|entry| entry.partition == partition);
+            for entry in of_log.filter(|entry| entry.base_offset < visible) {
+                entry.acknowledged = true;
+            }
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Model {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Seen {
     pub starts: u64,
-    /// Entries that were acknowledged when the power went off, and those that were lost.
+    /// Entries that were acknowledged, or visible to readers, when the power went off, and those that were lost.
     pub acknowledged: u64,
     pub lost: u64,
     pub open_transactions: u64,
@@ -64,6 +64,7 @@ pub fn open(fs: &SimFs) -> Result<(Arc<LogStore>, RecoveryReport), StoreError> {
     LogStore::open(StoreOptions {
         fs: Arc::new(fs.clone()),
         clock: Arc::new(ManualClock::new(NOW_MS)),
+        journal_file_bytes_max: 16 << 10,
         ..StoreOptions::new(Path::new("/data"), FlushMode::Journal)
     })
 }
