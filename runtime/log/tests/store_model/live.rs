@@ -82,14 +82,15 @@ impl Model {
 impl Writer<'_> {
     /// Idempotent batches to any partition, some acknowledged, and a checkpoint now and then.
     fn produce(&mut self) {
+        let checkpoints_in_100 = self.random.below(50);
         for _ in 0..60 {
-            if self.produce_one().is_err() {
+            if self.produce_one(checkpoints_in_100).is_err() {
                 return;
             }
         }
     }
 
-    fn produce_one(&mut self) -> Result<(), Over> {
+    fn produce_one(&mut self, checkpoints_in_100: u64) -> Result<(), Over> {
         let partition = self.random.below(DATA_LOGS as u64) as i32;
         let bytes = self.batch(partition, PLAIN + i64::from(partition), false);
         let options = AppendOptions::client(self.leader_epoch);
@@ -97,7 +98,7 @@ impl Writer<'_> {
         if self.random.chance(40) {
             self.acknowledge(lsn)?;
         }
-        if self.random.chance(5) {
+        if self.random.chance(checkpoints_in_100) {
             self.store.checkpoint().map_err(|_| Over)?;
         }
         Ok(())
