@@ -1,8 +1,10 @@
 //! The command line's root: global options and the list of commands, a file each under `commands/`.
 
+use std::io::IsTerminal;
+
 use clap::{Parser, Subcommand};
 
-use crate::commands::{consume, group, produce, serve, topic};
+use crate::commands::{consume, group, plugin, produce, run, serve, topic, validate};
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 
@@ -24,6 +26,12 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a pipeline, with a node of its own, in one process
+    Run(run::Arguments),
+    /// Say all that is wrong with a manifest
+    Validate(validate::Arguments),
+    /// Write, build and test plugins
+    Plugin(plugin::Arguments),
     /// Run a node
     Serve(serve::Arguments),
     /// Make, list, describe and delete topics
@@ -44,6 +52,7 @@ fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .compact()
         .init();
 }
@@ -54,6 +63,9 @@ pub fn run() -> Outcome {
     start_logging();
     let output = arguments.output;
     match arguments.command {
+        Command::Run(run) => run::run(&run, output),
+        Command::Validate(validate) => validate::run(&validate, output),
+        Command::Plugin(plugin) => plugin::run(&plugin, output),
         Command::Serve(serve) => serve::run(&serve, output),
         Command::Topic(topic) => topic::run(&topic, output),
         Command::Produce(produce) => produce::run(&produce, output),

@@ -5,7 +5,9 @@
 pub mod cli;
 mod client;
 mod commands;
+pub mod engine;
 pub mod node;
 pub mod outcome;
 mod output;
+mod pipelines;
 pub mod settings;

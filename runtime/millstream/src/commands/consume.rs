@@ -4,6 +4,7 @@ use std::io::{BufWriter, Stdout, Write};
 
 use clap::{Args, ValueEnum};
 use millstream_records::{BatchError, Record, batches};
+use tokio::sync::watch;
 
 use crate::client::{
     Chunk, Client, ClientError, CommittedFilter, EARLIEST, Fetcher, Isolation, LATEST, Offsets,
@@ -132,6 +133,52 @@ async fn consume(
         reader.drop_finished(&mut fetcher);
     }
     reader.printer.out.flush()?;
+    Ok(())
+}
+
+/// Prints what is committed behind `positions` (partitions that are not named: from the beginning) until `stop`
+/// turns true, and then up to the end as it is at that moment.
+pub async fn print_until(
+    mut client: Client,
+    topic: &str,
+    positions: Offsets,
+    output: OutputFormat,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ClientError> {
+    let isolation = Isolation::ReadCommitted;
+    let topic = client.topic(topic, false).await?;
+    let partitions = chosen_partitions(&topic, &[])?;
+    let mut starts = client
+        .offsets(&topic, &partitions, EARLIEST, isolation)
+        .await?;
+    starts.extend(positions);
+    let mut reader = Reader {
+        printer: Printer {
+            out: BufWriter::new(std::io::stdout()),
+            topic: topic.name.clone(),
+            json: output.is_json(),
+            key_separator: None,
+        },
+        isolation,
+        ends: None,
+        remaining: u64::MAX,
+    };
+    let mut fetcher = Fetcher::new(topic.clone(), isolation, starts);
+    while !fetcher.positions().is_empty() {
+        if reader.ends.is_none() && *stop.borrow() {
+            let ends = client.offsets(&topic, &partitions, LATEST, isolation);
+            reader.ends = Some(ends.await?);
+            reader.drop_finished(&mut fetcher);
+            continue;
+        }
+        for chunk in fetcher.poll(&mut client, WAIT_MS).await? {
+            let position = fetcher.positions()[&chunk.partition];
+            let next = reader.read(&chunk, position)?;
+            fetcher.advance(chunk.partition, next);
+        }
+        reader.printer.out.flush()?;
+        reader.drop_finished(&mut fetcher);
+    }
     Ok(())
 }
 

@@ -3,10 +3,13 @@
 mod at_node;
 pub mod consume;
 pub mod group;
+pub mod plugin;
 pub mod produce;
 mod record_json;
+pub mod run;
 pub mod serve;
 pub mod topic;
+pub mod validate;
 
 use anyhow::Context;
 

@@ -37,7 +37,7 @@ impl Default for Ground {
     fn default() -> Ground {
         Ground {
             files: Arc::new(RealFs),
-            clock: Arc::new(SystemClock::default()),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Node {
 }
 
 fn report_recovery(recovery: &RecoveryReport) {
-    if !recovery.was_clean {
+    if !recovery.was_clean && recovery.logs > 0 {
         let RecoveryReport {
             logs,
             redone_entries,

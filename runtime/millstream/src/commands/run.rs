@@ -1,0 +1,149 @@
+//! `millstream run`: a node with a pipeline in one process.
+
+mod printing;
+mod progress;
+mod summary;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use millstream_pipeline::run::{RunningPipeline, Summary, Workers};
+
+use super::runtime;
+use super::serve::announce;
+use crate::engine::LocalEngine;
+use crate::node::{Ground, Node, stop_signal};
+use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::output::OutputFormat;
+use crate::pipelines::{self, PluginArguments, Prepared, Start};
+use crate::settings::NodeArguments;
+
+/// How long tasks may take to commit what they have done when the node stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a pipeline that runs without end is looked at for tasks that gave up.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The manifest
+    manifest: PathBuf,
+    /// Stop when the sources are drained and nothing is left to do
+    #[arg(long)]
+    once: bool,
+    /// Start over, under a new id of the pipeline
+    #[arg(long)]
+    fresh: bool,
+    /// Print the committed records of a topic as they come
+    #[arg(long, value_name = "TOPIC")]
+    print: Option<String>,
+    #[command(flatten)]
+    node: NodeArguments,
+    #[command(flatten)]
+    plugins: PluginArguments,
+}
+
+/// Why a run ended.
+enum End {
+    Drained,
+    /// No task is at work any more.
+    GaveUp,
+    Signal,
+}
+
+pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
+    let settings = arguments.node.resolve()?;
+    runtime()?.block_on(async {
+        let prepared = pipelines::prepare(&arguments.manifest, &arguments.plugins).await?;
+        let node = Node::start(&settings, Ground::default()).await?;
+        announce(&node, output);
+        let ended = run_on(&node, prepared, arguments, output).await;
+        let stopped = node.stop().await;
+        let (end, summary) = ended?;
+        stopped?;
+        summary::print(&summary, output)?;
+        verdict(&end, &summary)
+    })
+}
+
+async fn run_on(
+    node: &Node,
+    prepared: Prepared,
+    arguments: &Arguments,
+    output: OutputFormat,
+) -> Outcome<(End, Summary)> {
+    let start = if arguments.fresh {
+        Start::Fresh
+    } else {
+        Start::Resume
+    };
+    let plan = pipelines::plan(&prepared, node.broker(), start).await?;
+    for notice in &plan.notices {
+        eprintln!("note: {notice}");
+    }
+    let workers = Workers::new(None).context("cannot start the stages' threads")?;
+    let engine = LocalEngine::new(node.broker());
+    let printed = arguments
+        .print
+        .as_deref()
+        .map(|topic| (topic, printing::ends_before(node, topic)));
+    let running = millstream_pipeline::run::run(plan, engine, prepared.plugins, &workers).await?;
+    let printer = printed.map(|(topic, ends)| printing::follow(node, topic, ends, output));
+    let end = wait(&running, arguments.once, output).await?;
+    let summary = running.stop(STOP_DEADLINE).await;
+    if let Some(printer) = printer {
+        printer.finish().await?;
+    }
+    Ok((end, summary))
+}
+
+async fn wait(
+    running: &RunningPipeline<LocalEngine>,
+    once: bool,
+    output: OutputFormat,
+) -> Outcome<End> {
+    let shown = progress::show(running, output);
+    let drained = async {
+        match once {
+            true => running.drained().await,
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        drained = drained => drained.map(|()| End::Drained).map_err(Failure::from),
+        () = gave_up(running) => Ok(End::GaveUp),
+        signal = stop_signal() => signal.map(|_| End::Signal).map_err(Failure::from),
+        () = shown => Err(anyhow!("the progress display ended").into()),
+    }
+}
+
+/// Returns when the last task has failed; those that failed before are told as they do.
+async fn gave_up(running: &RunningPipeline<LocalEngine>) {
+    let mut told = 0;
+    loop {
+        let failures = running.summary().failures;
+        for failure in failures.iter().skip(told) {
+            eprintln!("error: {failure}");
+        }
+        told = failures.len();
+        if told > 0 && !running.is_alive() {
+            return;
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn verdict(end: &End, summary: &Summary) -> Outcome {
+    if !summary.failures.is_empty() {
+        let failures = summary.failures.join("\n  ");
+        return Err(anyhow!("{} task(s) failed:\n  {failures}", summary.failures.len()).into());
+    }
+    match end {
+        End::Drained | End::Signal => Ok(()),
+        End::GaveUp => Err(Failure::new(
+            FailureKind::Failed,
+            anyhow!("no task is at work any more"),
+        )),
+    }
+}

@@ -1,0 +1,53 @@
+//! `millstream validate`: all mistakes of a manifest, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::runtime;
+use crate::outcome::Outcome;
+use crate::output::{OutputFormat, print_json};
+use crate::pipelines::{PluginArguments, prepare};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The manifest
+    manifest: PathBuf,
+    #[command(flatten)]
+    plugins: PluginArguments,
+}
+
+#[derive(Serialize)]
+struct Valid {
+    pipeline: String,
+    stages: Vec<String>,
+    sources: Vec<String>,
+}
+
+pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
+    let prepared = runtime()?.block_on(prepare(&arguments.manifest, &arguments.plugins))?;
+    let manifest = &prepared.manifest;
+    let valid = Valid {
+        pipeline: manifest.pipeline.get_ref().clone(),
+        stages: manifest
+            .stages
+            .iter()
+            .map(|stage| stage.name.get_ref().clone())
+            .collect(),
+        sources: manifest
+            .sources
+            .iter()
+            .map(|source| source.name.get_ref().clone())
+            .collect(),
+    };
+    if output.is_json() {
+        return Ok(print_json(&valid)?);
+    }
+    let (stages, sources) = (valid.stages.len(), valid.sources.len());
+    println!(
+        "pipeline {} is sound: {sources} source(s), {stages} stage(s)",
+        valid.pipeline
+    );
+    Ok(())
+}

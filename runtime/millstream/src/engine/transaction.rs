@@ -1,0 +1,152 @@
+//! One transaction of a task through the broker's own coordinator. Nothing waits for a flush before the
+//! end, which waits for one.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use millstream_broker::{Local, MemberStamp, OffsetCommit, TopicPartition};
+use millstream_pipeline::ports::{PortError, Position, TaskLease, Transaction};
+use millstream_wire::ErrorCode;
+
+use super::errors::{Asked, port_error};
+
+/// How long data may wait for the commit that follows it before it is flushed on its own.
+const FLUSH_WITHIN: Duration = Duration::from_millis(20);
+
+pub struct LocalTransaction {
+    local: Local,
+    lease: TaskLease,
+    registered: BTreeSet<TopicPartition>,
+    has_offsets: bool,
+}
+
+impl LocalTransaction {
+    pub fn new(local: Local, lease: TaskLease) -> LocalTransaction {
+        LocalTransaction {
+            local,
+            lease,
+            registered: BTreeSet::new(),
+            has_offsets: false,
+        }
+    }
+
+    fn error(&self, code: ErrorCode) -> PortError {
+        port_error(code, Asked::transaction(&self.lease.transactional_id))
+    }
+
+    async fn register(&mut self, topic: &str, partition: i32) -> Result<(), PortError> {
+        let wanted = TopicPartition::new(topic, partition);
+        if self.registered.contains(&wanted) {
+            return Ok(());
+        }
+        let TaskLease {
+            transactional_id,
+            producer_id,
+            producer_epoch,
+            ..
+        } = &self.lease;
+        let only = std::slice::from_ref(&wanted);
+        self.local
+            .add_partitions(transactional_id, *producer_id, *producer_epoch, only)
+            .await
+            .map_err(|code| match code {
+                ErrorCode::UnknownTopicOrPartition | ErrorCode::NotLeaderOrFollower => {
+                    port_error(code, Asked::partition(topic, partition))
+                }
+                other => self.error(other),
+            })?;
+        self.registered.insert(wanted);
+        Ok(())
+    }
+
+    async fn end(self, commit: bool) -> Result<(), PortError> {
+        if self.registered.is_empty() && !self.has_offsets {
+            // The coordinator has never heard of it.
+            return Ok(());
+        }
+        let lease = &self.lease;
+        self.local
+            .end_transaction(
+                &lease.transactional_id,
+                lease.producer_id,
+                lease.producer_epoch,
+                commit,
+            )
+            .await
+            .map_err(|code| self.error(code))
+    }
+}
+
+impl Transaction for LocalTransaction {
+    async fn append(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        batch: &mut [u8],
+    ) -> Result<(), PortError> {
+        self.register(topic, partition).await?;
+        let id = Some(self.lease.transactional_id.as_str());
+        self.local
+            .append(id, topic, partition, batch, FLUSH_WITHIN)
+            .await
+            .map_err(|code| match code {
+                ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch => self.error(code),
+                other => port_error(other, Asked::partition(topic, partition)),
+            })?;
+        Ok(())
+    }
+
+    async fn offsets(&mut self, positions: &[Position]) -> Result<(), PortError> {
+        let Some(group) = &self.lease.group else {
+            return Err(PortError::Refused {
+                reason: format!("{} has no group", self.lease.transactional_id),
+            });
+        };
+        let TaskLease {
+            transactional_id,
+            producer_id,
+            producer_epoch,
+            ..
+        } = &self.lease;
+        if !self.has_offsets {
+            self.local
+                .add_offsets(transactional_id, *producer_id, *producer_epoch, group)
+                .await
+                .map_err(|code| self.error(code))?;
+            self.has_offsets = true;
+        }
+        let member = MemberStamp {
+            member_id: self.lease.member_id.clone(),
+            generation: self.lease.task_epoch,
+        };
+        let offsets: Vec<OffsetCommit> = positions.iter().map(to_commit).collect();
+        self.local
+            .commit_offsets(
+                transactional_id,
+                *producer_id,
+                *producer_epoch,
+                group,
+                &member,
+                &offsets,
+            )
+            .await
+            .map_err(|code| self.error(code))
+    }
+
+    async fn commit(self) -> Result<(), PortError> {
+        self.end(true).await
+    }
+
+    async fn abort(self) -> Result<(), PortError> {
+        self.end(false).await
+    }
+}
+
+fn to_commit(position: &Position) -> OffsetCommit {
+    OffsetCommit {
+        partition: TopicPartition::new(&position.topic, position.partition),
+        offset: position.offset,
+        leader_epoch: -1,
+        metadata: String::new(),
+    }
+}

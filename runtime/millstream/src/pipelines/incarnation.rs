@@ -1,0 +1,57 @@
+//! Which incarnation of a pipeline runs. Offsets, progress and transactions are kept under its id: the
+//! pipeline's name at first, `name~2` after the first `--fresh`, and so on. The tasks' metadata records
+//! tell which there were.
+
+use millstream_cluster::Image;
+
+/// How a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Where the newest incarnation stopped.
+    Resume,
+    /// From the beginning, as a new incarnation.
+    Fresh,
+}
+
+pub fn pipeline_id(image: &Image, name: &str, start: Start) -> String {
+    let ids = image.tasks().map(|(key, _)| key.pipeline.as_str());
+    let newest = ids.filter_map(|id| number(id, name)).max();
+    let number = match (newest, start) {
+        (None, _) => 1,
+        (Some(newest), Start::Resume) => newest,
+        (Some(newest), Start::Fresh) => newest.saturating_add(1),
+    };
+    match number {
+        1 => name.to_owned(),
+        number => format!("{name}~{number}"),
+    }
+}
+
+/// The incarnation that an id stands for, if it is one of this pipeline.
+fn number(id: &str, name: &str) -> Option<u32> {
+    let rest = id.strip_prefix(name)?;
+    if rest.is_empty() {
+        return Some(1);
+    }
+    rest.strip_prefix('~')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_other_pipelines_are_not_ours() {
+        assert_eq!(number("flights", "flights"), Some(1));
+        assert_eq!(number("flights~12", "flights"), Some(12));
+        assert_eq!(number("flights2", "flights"), None);
+        assert_eq!(number("other", "flights"), None);
+    }
+
+    #[test]
+    fn a_pipeline_that_never_ran_begins_under_its_name() {
+        let image = Image::default();
+        assert_eq!(pipeline_id(&image, "flights", Start::Fresh), "flights");
+        assert_eq!(pipeline_id(&image, "flights", Start::Resume), "flights");
+    }
+}

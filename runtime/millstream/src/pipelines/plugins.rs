@@ -1,0 +1,127 @@
+//! Plugins of a manifest: crates are built, files are loaded, names are looked for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use millstream_pipeline::manifest::{Manifest, PluginRef, Problem};
+use millstream_pipeline::plan::PluginFacts;
+use millstream_plugin_build::Builder;
+use millstream_plugin_host::{Engine, EngineOptions, Plugin};
+
+use crate::outcome::Outcome;
+
+/// Flags of all commands that may have to build a plugin.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PluginArguments {
+    /// Never install a wasm toolchain
+    #[arg(long)]
+    pub no_setup: bool,
+    /// Where built and compiled plugins are kept [default: ~/.cache/millstream]
+    #[arg(long, env = "MILLSTREAM_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Where built and compiled plugins are kept.
+fn caches(arguments: &PluginArguments) -> Outcome<PathBuf> {
+    if let Some(dir) = &arguments.cache_dir {
+        return Ok(dir.clone());
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base =
+        base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let base = base.context("neither HOME nor XDG_CACHE_HOME is set: name a --cache-dir")?;
+    Ok(base.join("millstream"))
+}
+
+pub fn builder(arguments: &PluginArguments) -> Outcome<Builder> {
+    Ok(Builder {
+        cache_dir: caches(arguments)?.join("builds"),
+        no_setup: arguments.no_setup,
+        toolchain: None,
+    })
+}
+
+fn engine(arguments: &PluginArguments) -> Outcome<Engine> {
+    let cache_dir = Some(caches(arguments)?.join("compiled"));
+    Ok(Engine::new(EngineOptions { cache_dir })?)
+}
+
+/// Builds what `path` is if it is a crate's folder, and loads it.
+pub async fn load(path: &Path, arguments: &PluginArguments) -> anyhow::Result<Plugin> {
+    let engine = engine(arguments).map_err(|failure| failure.error)?;
+    load_with(&engine, path, arguments).await
+}
+
+async fn load_with(
+    engine: &Engine,
+    path: &Path,
+    arguments: &PluginArguments,
+) -> anyhow::Result<Plugin> {
+    let wasm = if path.is_dir() {
+        let builder = builder(arguments).map_err(|failure| failure.error)?;
+        let crate_dir = path.to_owned();
+        tokio::task::spawn_blocking(move || {
+            builder.build(&crate_dir, &mut |line| eprintln!("+ {line}"))
+        })
+        .await??
+        .wasm
+    } else {
+        path.to_owned()
+    };
+    Ok(engine.load_file(&wasm).await?)
+}
+
+/// Loads the plugin of every stage, by stage; what cannot be had is a problem at its place in the manifest.
+pub async fn load_all(
+    manifest: &Manifest,
+    arguments: &PluginArguments,
+) -> Outcome<(BTreeMap<String, Arc<Plugin>>, Vec<Problem>)> {
+    let engine = engine(arguments)?;
+    let mut plugins = BTreeMap::new();
+    let mut problems = Vec::new();
+    for stage in &manifest.stages {
+        let loaded = match stage.plugin.get_ref() {
+            PluginRef::Crate(path) | PluginRef::File(path) => {
+                load_with(&engine, path, arguments).await
+            }
+            PluginRef::Named { name, .. } => Err(anyhow::anyhow!(
+                "there is no plugin named {name} on this node; name a crate's folder (./{name}) or a file (./{name}.wasm)"
+            )),
+        };
+        match loaded {
+            Ok(plugin) => {
+                plugins.insert(stage.name.get_ref().clone(), Arc::new(plugin));
+            }
+            Err(error) => problems.push(
+                Problem::new(format!(
+                    "the plugin of stage {} cannot be used: {error:#}",
+                    stage.name.get_ref()
+                ))
+                .at(stage.plugin.span())
+                .label("this plugin"),
+            ),
+        }
+    }
+    Ok((plugins, problems))
+}
+
+/// What plans need to know of plugins.
+pub fn facts(plugins: &BTreeMap<String, Arc<Plugin>>) -> BTreeMap<String, PluginFacts> {
+    let facts = |plugin: &Plugin| {
+        let descriptor = plugin.descriptor();
+        PluginFacts {
+            name: descriptor.name.clone(),
+            version: descriptor.version.clone(),
+            inputs: descriptor.inputs.clone(),
+            outputs: descriptor.outputs.clone(),
+            config_schema: descriptor.config_schema.clone(),
+        }
+    };
+    plugins
+        .iter()
+        .map(|(stage, plugin)| (stage.clone(), facts(plugin)))
+        .collect()
+}
