@@ -7,6 +7,8 @@ mod led_log;
 mod placement;
 mod ports;
 mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
 mod topic_partition;
 
 pub(crate) use broker_ports::BrokerPorts;

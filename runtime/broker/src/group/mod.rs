@@ -22,6 +22,8 @@ mod session;
 mod shard;
 mod state;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use commits::{OffsetToCommit, VerifiedProducer};
 pub(crate) use coordinator::{GroupCoordinator, GroupSettings, coordinator_error};

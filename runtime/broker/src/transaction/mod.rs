@@ -13,6 +13,8 @@ mod machine;
 mod requests;
 mod state;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use coordinator::{TransactionCoordinator, TransactionSettings};
 pub(crate) use machine::Producer;

@@ -3,6 +3,7 @@
 
 mod crash;
 mod held_groups;
+mod power_cut;
 mod restart;
 mod support;
 mod transactions;

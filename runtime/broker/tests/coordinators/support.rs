@@ -39,27 +39,55 @@ impl Node {
             Err(error) => panic!("{error}"),
         })
         .await;
+        let mut config = BrokerConfig::default();
+        for (name, value) in settings {
+            config.set(name, value).unwrap();
+        }
+        Node::start(config, store).await.unwrap()
+    }
+
+    /// A node over a store that is open already.
+    pub async fn over(store: Arc<LogStore>) -> Node {
+        Node::try_over(store).await.unwrap()
+    }
+
+    /// The same, when the store may fail meanwhile.
+    pub async fn try_over(store: Arc<LogStore>) -> Result<Node, String> {
+        let mut config = BrokerConfig::default();
+        // A disk in memory makes no use of many partitions.
+        for name in [
+            "offsets.topic.num.partitions",
+            "transaction.state.log.num.partitions",
+        ] {
+            config.set(name, "2").unwrap();
+        }
+        Node::start(config, store).await
+    }
+
+    async fn start(config: BrokerConfig, store: Arc<LogStore>) -> Result<Node, String> {
         let identity = NodeIdentity {
             node_id: 1,
             host: "localhost".to_owned(),
             port: 9092,
         };
-        let cluster = ClusterMetadata::open(&store, identity).await.unwrap();
-        let mut config = BrokerConfig::default();
-        for (name, value) in settings {
-            config.set(name, value).unwrap();
-        }
+        let cluster = ClusterMetadata::open(&store, identity)
+            .await
+            .map_err(|error| error.to_string())?;
         let broker = Broker::start(config, Arc::clone(&store), cluster)
             .await
-            .unwrap();
+            .map_err(|error| error.to_string())?;
         let local = broker.local();
-        local.ensure_topic("in", Some(1), &[]).await.unwrap();
-        local.ensure_topic("out", Some(2), &[]).await.unwrap();
-        Node {
+        for (name, partitions) in [("in", 1), ("out", 2)] {
+            local
+                .ensure_topic(name, Some(partitions), &[])
+                .await
+                .map_err(|failure| failure.message)?;
+        }
+        Ok(Node {
             broker,
             store,
             local,
-        }
+        })
     }
 
     /// A clean stop.
@@ -70,15 +98,20 @@ impl Node {
 
     /// The stage's task takes its group and its producer.
     pub async fn task(&self, generation: i32) -> Task {
+        self.try_task(generation).await.unwrap()
+    }
+
+    /// The same, when the store may fail meanwhile.
+    pub async fn try_task(&self, generation: i32) -> Result<Task, ErrorCode> {
         let member = SyntheticMember {
             member_id: MEMBER.to_owned(),
             client_id: ID.to_owned(),
             generation,
             partitions: vec![TopicPartition::new("in", 0)],
         };
-        self.local.hold_group(GROUP, &[member]).await.unwrap();
-        let (id, epoch) = self.local.init_producer_id(ID, TIMEOUT_MS).await.unwrap();
-        Task::new(self.local.clone(), ID, id, epoch, generation)
+        self.local.hold_group(GROUP, &[member]).await?;
+        let (id, epoch) = self.local.init_producer_id(ID, TIMEOUT_MS).await?;
+        Ok(Task::new(self.local.clone(), ID, id, epoch, generation))
     }
 
     /// A task with a producer that it has already.

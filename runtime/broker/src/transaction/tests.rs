@@ -1,0 +1,276 @@
+//! The coordinator over real logs: what it appends when, with a clock that
+//! stands and a disk whose flush can be held.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_log::{FlushMode, VerificationGuard};
+use millstream_records::NO_SEQUENCE;
+use millstream_wire::ErrorCode;
+
+use super::{Durability, Producer};
+use crate::InternalTopic;
+use crate::coordinator::testing::TestNode;
+use crate::coordinator::{Ports, TopicPartition, batch_of, partition_for};
+use crate::group::{Committer, OffsetToCommit};
+
+const ID: &str = "p/clean/0";
+const GROUP: &str = "millstream.p.clean";
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn out() -> TopicPartition {
+    TopicPartition::new("out", 0)
+}
+
+async fn init(node: &TestNode) -> Producer {
+    node.transactions
+        .init_producer_id(ID, 60_000, None)
+        .await
+        .unwrap()
+}
+
+fn append(node: &TestNode, producer: Producer, guard: Option<VerificationGuard>) {
+    let batch = batch_of(
+        [(&b"key"[..], Some(&b"value"[..]))],
+        0,
+        Some((producer.id, producer.epoch)),
+    )
+    .unwrap();
+    node.ports
+        .led("out", 0)
+        .unwrap()
+        .append(batch, guard)
+        .unwrap();
+}
+
+/// Opens a transaction with a record and an offset, not yet ended.
+async fn open(node: &TestNode, producer: Producer) {
+    let transactions = &node.transactions;
+    transactions
+        .add_partitions(ID, producer, &[out()], Durability::Appended)
+        .await
+        .unwrap();
+    let log = node.ports.led("out", 0).unwrap().log;
+    let guard = log.verification_guard(producer.id, producer.epoch, NO_SEQUENCE);
+    transactions
+        .verify_partition(ID, producer, &out())
+        .await
+        .unwrap();
+    append(node, producer, guard);
+    transactions
+        .add_offsets(ID, producer, GROUP, Durability::Appended)
+        .await
+        .unwrap();
+    let committer = Committer {
+        member_id: "",
+        instance_id: None,
+        generation: -1,
+    };
+    let offset = OffsetToCommit {
+        partition: TopicPartition::new("in", 0),
+        offset: 5,
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
+    let results = transactions
+        .commit_offsets(
+            ID,
+            producer,
+            GROUP,
+            committer,
+            vec![offset],
+            Durability::Appended,
+        )
+        .await
+        .unwrap();
+    assert_eq!(results, [ErrorCode::None]);
+}
+
+fn state_end(node: &TestNode) -> i64 {
+    node.log_end(InternalTopic::TransactionState.name(), partition_for(ID, 2))
+}
+
+async fn position(node: &TestNode, require_stable: bool) -> Result<Option<i64>, ErrorCode> {
+    let fetched = node
+        .groups
+        .fetch_offsets(GROUP, Some(&[TopicPartition::new("in", 0)]), require_stable)
+        .await
+        .unwrap();
+    fetched[0]
+        .1
+        .clone()
+        .map(|committed| committed.map(|committed| committed.offset))
+}
+
+fn is_stable(node: &TestNode) -> bool {
+    let offsets = node.ports.led("out", 0).unwrap().log.offsets();
+    offsets.last_stable == offsets.high_watermark && offsets.high_watermark == offsets.log_end
+}
+
+async fn a_while() {
+    tokio::time::sleep(Duration::from_millis(30)).await;
+}
+
+#[tokio::test]
+async fn a_fused_commit_appends_everything_and_answers_after_its_flush() {
+    let node = TestNode::new(FlushMode::Journal, true);
+    let producer = init(&node).await;
+    let held = node.fs.hold_syncs();
+    open(&node, producer).await;
+    let before = state_end(&node);
+    let transactions = Arc::clone(&node.transactions);
+    let end = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+    a_while().await;
+    assert_eq!(
+        state_end(&node),
+        before + 2,
+        "Prepare and Complete are appended"
+    );
+    assert!(!end.is_finished(), "and nobody was told");
+    assert_eq!(position(&node, false).await, Ok(None));
+    assert!(!is_stable(&node));
+    drop(held);
+    end.await.unwrap().unwrap();
+    assert_eq!(position(&node, true).await, Ok(Some(5)));
+    assert!(is_stable(&node));
+}
+
+#[tokio::test]
+async fn a_commit_in_order_waits_for_the_data_before_it_decides() {
+    let node = TestNode::new(FlushMode::Journal, false);
+    let producer = init(&node).await;
+    let held = node.fs.hold_syncs();
+    open(&node, producer).await;
+    let before = state_end(&node);
+    let transactions = Arc::clone(&node.transactions);
+    let end = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+    a_while().await;
+    assert_eq!(state_end(&node), before, "no decision without its data");
+    // Whoever comes meanwhile waits for the decision.
+    let transactions = Arc::clone(&node.transactions);
+    let next = tokio::spawn(async move {
+        transactions
+            .add_partitions(ID, producer, &[out()], Durability::Flushed)
+            .await
+    });
+    a_while().await;
+    assert!(!end.is_finished() && !next.is_finished());
+    drop(held);
+    end.await.unwrap().unwrap();
+    next.await.unwrap().unwrap();
+    assert_eq!(
+        state_end(&node),
+        before + 3,
+        "Prepare, Complete, and the next transaction"
+    );
+    assert_eq!(position(&node, true).await, Ok(Some(5)));
+    assert!(is_stable(&node));
+}
+
+#[tokio::test]
+async fn answers_to_clients_wait_for_the_flush() {
+    let node = TestNode::new(FlushMode::Journal, true);
+    let producer = init(&node).await;
+    let held = node.fs.hold_syncs();
+    let transactions = Arc::clone(&node.transactions);
+    let added = tokio::spawn(async move {
+        transactions
+            .add_partitions(ID, producer, &[out()], Durability::Flushed)
+            .await
+    });
+    let groups = Arc::clone(&node.groups);
+    let committed = tokio::spawn(async move {
+        let committer = Committer {
+            member_id: "",
+            instance_id: None,
+            generation: -1,
+        };
+        let offset = OffsetToCommit {
+            partition: TopicPartition::new("in", 0),
+            offset: 9,
+            leader_epoch: -1,
+            metadata: String::new(),
+        };
+        groups
+            .commit_offsets(GROUP, committer, None, vec![offset])
+            .await
+    });
+    a_while().await;
+    assert!(!added.is_finished() && !committed.is_finished());
+    assert_eq!(position(&node, true).await, Ok(None), "not yet committed");
+    drop(held);
+    added.await.unwrap().unwrap();
+    assert_eq!(committed.await.unwrap(), [ErrorCode::None]);
+    assert_eq!(position(&node, true).await, Ok(Some(9)));
+}
+
+#[tokio::test]
+async fn in_order_the_outcome_is_the_same() {
+    for commit in [true, false] {
+        let node = TestNode::new(FlushMode::Os, false);
+        let producer = init(&node).await;
+        open(&node, producer).await;
+        node.transactions.end(ID, producer, commit).await.unwrap();
+        // The next one waits for the markers instead of being told to come again.
+        let next = init(&node).await;
+        assert_eq!(next.epoch, producer.epoch + 1);
+        assert_eq!(position(&node, true).await, Ok(commit.then_some(5)));
+        assert!(is_stable(&node));
+    }
+}
+
+#[tokio::test]
+async fn an_overdue_transaction_is_aborted_by_the_clock() {
+    let node = TestNode::new(FlushMode::Os, true);
+    let producer = init(&node).await;
+    open(&node, producer).await;
+    node.clock.advance(Duration::from_millis(60_000));
+    node.transactions.abort_overdue().await;
+    assert!(!is_stable(&node), "not a moment too early");
+    node.clock.advance(Duration::from_millis(1));
+    node.transactions.abort_overdue().await;
+    assert!(is_stable(&node));
+    assert_eq!(position(&node, true).await, Ok(None));
+    assert_eq!(
+        node.transactions.end(ID, producer, true).await,
+        Err(ErrorCode::ProducerFenced)
+    );
+}
+
+#[tokio::test]
+async fn the_clock_runs_on_over_a_restart() {
+    let node = TestNode::new(FlushMode::Os, true);
+    let producer = init(&node).await;
+    open(&node, producer).await;
+    let node = node.reloaded();
+    node.clock.advance(Duration::from_millis(60_001));
+    // The first who asks loads the partition, and with it the deadline.
+    let known = node
+        .transactions
+        .verify_partition(ID, producer, &out())
+        .await;
+    assert_eq!(known, Ok(()));
+    node.transactions.abort_overdue().await;
+    // The group's partition has to be loaded first, which a task of ours does.
+    while !is_stable(&node) {
+        a_while().await;
+    }
+    assert_eq!(position(&node, true).await, Ok(None));
+}
+
+#[tokio::test]
+async fn idle_ids_are_forgotten_and_open_ones_are_not() {
+    let node = TestNode::new(FlushMode::Os, true);
+    let producer = init(&node).await;
+    open(&node, producer).await;
+    node.clock.advance(DAY * 8);
+    node.transactions.expire();
+    node.transactions.end(ID, producer, true).await.unwrap();
+    node.clock.advance(DAY * 7);
+    node.transactions.expire();
+    let unknown = Err(ErrorCode::InvalidProducerIdMapping);
+    assert_eq!(node.transactions.end(ID, producer, true).await, unknown);
+    let node = node.reloaded();
+    assert_eq!(node.transactions.end(ID, producer, true).await, unknown);
+    assert_eq!(init(&node).await.epoch, 0);
+}
