@@ -4,13 +4,15 @@
 
 mod bytes;
 pub mod effects;
+pub mod effects_writer;
 pub mod error;
 pub mod events;
 pub mod events_builder;
 pub mod layout;
 pub mod seed;
 
-pub use effects::{Effect, EffectsReader, EffectsWriter, EventsExtent, FieldAt, HeadersAt};
+pub use effects::{Effect, EffectsReader, EventsExtent, FieldAt, HeadersAt};
+pub use effects_writer::EffectsWriter;
 pub use error::FrameError;
 pub use events::{Event, EventKind, EventsView, Header, Headers, Run};
 pub use events_builder::{EventsBuilder, EventsFrame, EventsOptions, RunOptions};

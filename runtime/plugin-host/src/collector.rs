@@ -331,3 +331,6 @@ pub(crate) fn link(instance: &mut LinkerInstance<'_, GuestState>) -> wasmtime::R
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("millstream-console", &[]),
     ("millstream-plugin-build", &[]),
+    ("millstream-testkit", &["millstream-plugin-host"]),
     ("millstream-macros", &[]),
     (
         "millstream-sdk",
