@@ -6,9 +6,10 @@
 //! the logs are rebuilt from their recovery points, and [`Redo::start`] begins a new generation.
 //!
 //! - [`format`](self::format): the bytes of files, groups and entries.
+//! - `group.rs`, `shared.rs`: what is collected, and who waits for it.
 //! - `flusher.rs`: the thread that writes and syncs; when it is idle it blocks.
 //! - `files.rs`: the files, prepared ahead, sealed, cut after a checkpoint.
-//! - `redo.rs`: reading back, and telling a torn end from damage.
+//! - `reader.rs`, `redo.rs`: reading back, and telling a torn end from damage.
 //!
 //! **When the disk fails.** A failed write or sync *poisons* the journal: nothing is tried again,
 //! nothing that was not acknowledged ever is, every caller gets [`JournalError::Poisoned`], and no
@@ -19,7 +20,10 @@
 mod files;
 mod flusher;
 pub mod format;
+mod group;
+mod reader;
 mod redo;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +37,8 @@ use crate::fs::FileSystem;
 pub use format::{EntryKind, EntryRef};
 pub use redo::Redo;
 
-use flusher::{Condition, Flusher, Shared};
+use flusher::Flusher;
+use shared::{Condition, Shared};
 
 /// A log sequence number: 1 for the first entry of a journal, one more for each entry.
 /// It goes on counting over restarts as long as the journal's files exist.

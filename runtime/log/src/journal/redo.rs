@@ -16,11 +16,9 @@ use uuid::Uuid;
 use super::files::{Files, Sealed, parse_file_name};
 use super::flusher::{self, Beginning};
 use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
+use super::reader::Reader;
 use super::{Journal, JournalError, JournalOptions, Lsn};
-use crate::fs::{File, FileSystem, OpenMode, create_dir_durably};
-
-/// Bytes that are read at once.
-const WINDOW_BYTES: usize = 256 << 10;
+use crate::fs::{FileSystem, OpenMode, create_dir_durably};
 
 /// One file that is there.
 struct JournalFile {
@@ -409,78 +407,5 @@ fn check_entries(mut body: &[u8], entries: u32) -> Result<(), String> {
     match body.len() {
         0 => Ok(()),
         left => Err(format!("{left} bytes follow the last entry of a group")),
-    }
-}
-
-/// A file that is read through a window.
-struct Reader {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    len: u64,
-    window: Vec<u8>,
-    window_at: u64,
-}
-
-impl Reader {
-    fn open(fs: &dyn FileSystem, path: &Path, len: u64) -> Result<Reader, JournalError> {
-        let file = fs
-            .open(path, OpenMode::Read)
-            .map_err(JournalError::io("opening", path))?;
-        Ok(Reader {
-            file,
-            path: path.to_owned(),
-            len,
-            window: Vec::new(),
-            window_at: 0,
-        })
-    }
-
-    /// `count` bytes at a position; `None` when the file is shorter.
-    fn bytes(&mut self, at: u64, count: usize) -> Result<Option<&[u8]>, JournalError> {
-        if at
-            .checked_add(count as u64)
-            .is_none_or(|end| end > self.len)
-        {
-            return Ok(None);
-        }
-        let window_end = self.window_at + self.window.len() as u64;
-        if at < self.window_at || at + count as u64 > window_end {
-            let size = (WINDOW_BYTES.max(count) as u64).min(self.len - at);
-            // Bounded by the file's own length.
-            self.window.resize(size as usize, 0);
-            self.window_at = at;
-            if let Err(error) = self.file.read_exact_at(&mut self.window, at) {
-                self.window.clear();
-                return Err(JournalError::io("reading", &self.path)(error));
-            }
-        }
-        let start = (at - self.window_at) as usize;
-        Ok(Some(&self.window[start..start + count]))
-    }
-
-    /// The head and checksum of the group at a position, if it is sound in itself.
-    fn sound_group(&mut self, at: u64) -> Result<Option<(GroupHeader, u32)>, JournalError> {
-        let Some(head) = self.bytes(at, GROUP_HEADER_LEN)? else {
-            return Ok(None);
-        };
-        let Some(header) = GroupHeader::decode(head) else {
-            return Ok(None);
-        };
-        let Some(group) = self.bytes(at, header.len_unpadded() as usize)? else {
-            return Ok(None);
-        };
-        Ok(GroupHeader::check(group).map(|crc| (header, crc)))
-    }
-
-    /// The first sound group at or after a position, wherever a sector begins.
-    fn find_sound_group(&mut self, from: u64) -> Result<Option<(u64, GroupHeader)>, JournalError> {
-        let mut at = from.next_multiple_of(SECTOR as u64);
-        while at + GROUP_HEADER_LEN as u64 <= self.len {
-            if let Some((header, _)) = self.sound_group(at)? {
-                return Ok(Some((at, header)));
-            }
-            at += SECTOR as u64;
-        }
-        Ok(None)
     }
 }
