@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::files::{Files, Sealed, parse_file_name};
 use super::flusher::{self, Beginning};
-use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
+use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, SECTOR};
 use super::reader::Reader;
 use super::{Journal, JournalError, JournalOptions, Lsn};
 use crate::fs::{FileSystem, OpenMode, create_dir_durably};
