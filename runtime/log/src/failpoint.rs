@@ -252,10 +252,10 @@ mod tests {
 
     #[test]
     fn an_armed_point_acts_once_at_its_turn() {
-        // The only test of this binary that arms this name, so it can run beside the others.
-        arm("store.before_clean_marker", FailAction::Error, 2);
-        assert!(check("store.before_clean_marker").is_ok());
-        assert!(check("store.before_clean_marker").is_err());
-        assert!(check("store.before_clean_marker").is_ok());
+        // No code of this crate reaches this point, so the test can run beside the others.
+        arm("transaction.before_prepare", FailAction::Error, 2);
+        assert!(check("transaction.before_prepare").is_ok());
+        assert!(check("transaction.before_prepare").is_err());
+        assert!(check("transaction.before_prepare").is_ok());
     }
 }

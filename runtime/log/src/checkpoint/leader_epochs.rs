@@ -52,12 +52,17 @@ pub fn write_leader_epochs(
     path: &Path,
     epochs: &[EpochStart],
 ) -> Result<(), CheckpointError> {
+    write_atomically(fs, path, leader_epochs_text(epochs).as_bytes())
+}
+
+/// What the file holds.
+pub fn leader_epochs_text(epochs: &[EpochStart]) -> String {
     let mut text = format!("0\n{}\n", epochs.len());
     for entry in epochs {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
     }
-    write_atomically(fs, path, text.as_bytes())
+    text
 }
 
 fn parse(line: &str) -> Option<EpochStart> {

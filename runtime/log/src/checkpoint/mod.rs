@@ -19,7 +19,9 @@ use crate::failpoint;
 use crate::fs::{FileSystem, OpenMode};
 
 pub use clean_shutdown::{CLEAN_SHUTDOWN, CleanShutdown};
-pub use leader_epochs::{EpochStart, LEADER_EPOCHS, read_leader_epochs, write_leader_epochs};
+pub use leader_epochs::{
+    EpochStart, LEADER_EPOCHS, leader_epochs_text, read_leader_epochs, write_leader_epochs,
+};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offsets::{
     HIGH_WATERMARKS, LOG_STARTS, OffsetMap, RECOVERY_POINTS, read_offsets, write_offsets,

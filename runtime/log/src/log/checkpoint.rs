@@ -1,9 +1,11 @@
 //! What the node's checkpoint keeps of a log, and the log's part in taking it.
 
+use std::io;
 use std::sync::Arc;
 
 use super::{Life, Log};
-use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, write_leader_epochs};
+use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, leader_epochs_text};
+use crate::fs::OpenMode;
 use crate::journal::Lsn;
 use crate::segment::{IndexEntries, Segment};
 
@@ -23,6 +25,7 @@ pub(crate) struct LogCheckpoint {
     pub(crate) index_entries: IndexEntries,
     /// The topic's `segment.bytes`, so that a redo cuts segments as the log did.
     pub(crate) segment_bytes: u32,
+    pub(crate) epochs: Vec<EpochStart>,
     /// `ProducerStates::to_checkpoint`
     pub(crate) producers: Vec<u8>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct LogCheckpoint {
 pub(crate) struct Unsynced {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) names_changed: bool,
+    /// `leader-epoch-checkpoint` was written.
+    pub(crate) epochs_written: bool,
 }
 
 impl Log {
@@ -42,15 +47,15 @@ impl Log {
         if !appender.dirty || appender.life == Life::Deleted {
             return Ok(None);
         }
-        let unsynced = Unsynced {
+        let mut unsynced = Unsynced {
             segments: std::mem::take(&mut appender.unsynced),
             names_changed: std::mem::take(&mut appender.names_changed),
+            epochs_written: false,
         };
         for segment in &unsynced.segments {
             segment.mark_synced();
         }
-        let epochs = std::mem::take(&mut appender.epochs_changed)
-            .then(|| appender.epochs.entries().to_vec());
+        let epochs_changed = std::mem::take(&mut appender.epochs_changed);
         appender.dirty = false;
         let checkpoint = LogCheckpoint {
             incarnation: self.incarnation,
@@ -61,37 +66,42 @@ impl Log {
             segment_size: appender.active.size(),
             index_entries: appender.active.index_entries(),
             segment_bytes: self.config().segment_bytes,
+            epochs: appender.epochs.entries().to_vec(),
             producers: appender.producers.to_checkpoint(),
         };
         drop(appender);
-        match self.write_captured(epochs.as_deref(), &unsynced) {
-            Ok(()) => Ok(Some((checkpoint, unsynced))),
-            Err(error) => {
-                self.appender.lock().epochs_changed |= epochs.is_some();
-                self.capture_again(unsynced);
-                Err(error)
+        if epochs_changed {
+            match self.write_epochs(&checkpoint.epochs) {
+                Ok(()) => unsynced.epochs_written = true,
+                Err(error) => {
+                    tracing::warn!(log = %self.id, %error, "the leader epochs are written later");
+                    self.appender.lock().epochs_changed = true;
+                }
             }
         }
+        for segment in &unsynced.segments {
+            if let Err(source) = segment.write_indexes() {
+                let path = segment.path().to_owned();
+                self.capture_again(unsynced);
+                return Err(CheckpointError::Io {
+                    action: "writing the indexes of",
+                    path,
+                    source: Arc::new(source),
+                });
+            }
+        }
+        Ok(Some((checkpoint, unsynced)))
     }
 
-    fn write_captured(
-        &self,
-        epochs: Option<&[EpochStart]>,
-        unsynced: &Unsynced,
-    ) -> Result<(), CheckpointError> {
-        if let Some(epochs) = epochs {
-            write_leader_epochs(&*self.shared.fs, &self.dir.join(LEADER_EPOCHS), epochs)?;
-        }
-        for segment in &unsynced.segments {
-            segment
-                .write_indexes()
-                .map_err(|source| CheckpointError::Io {
-                    action: "writing the indexes of",
-                    path: segment.path().to_owned(),
-                    source: Arc::new(source),
-                })?;
-        }
-        Ok(())
+    /// For Kafka's tools: the node's checkpoint is what we read, so this file is not replaced atomically.
+    fn write_epochs(&self, epochs: &[EpochStart]) -> io::Result<()> {
+        let text = leader_epochs_text(epochs);
+        let file = self
+            .shared
+            .fs
+            .open(&self.dir.join(LEADER_EPOCHS), OpenMode::Create)?;
+        file.set_len(text.len() as u64)?;
+        file.write_at(text.as_bytes(), 0)
     }
 
     /// Lets the next checkpoint capture this log again, because this one did not come to its end.
@@ -99,6 +109,7 @@ impl Log {
         let mut appender = self.appender.lock();
         appender.dirty = true;
         appender.names_changed |= unsynced.names_changed;
+        appender.epochs_changed |= unsynced.epochs_written;
         for segment in unsynced.segments {
             if segment.mark_unsynced() {
                 appender.unsynced.push(segment);

@@ -14,7 +14,6 @@ use super::{
     index_limits,
 };
 use crate::LogConfig;
-use crate::checkpoint::{LEADER_EPOCHS, read_leader_epochs};
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
@@ -106,7 +105,7 @@ impl Log {
                 trim_needed: false,
                 dirty: true,
                 touched: false,
-                epochs_changed: false,
+                epochs_changed: true,
                 // Who was killed may have made files that nobody has synced since.
                 names_changed: true,
                 unsynced: Vec::new(),
@@ -157,7 +156,6 @@ impl Log {
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
-            appender.epochs = load_epochs(shared, &dir, &mut problems);
             let io = |source| StoreError::io("recovering", &dir, source);
             let checkpoint = plan.checkpoint();
             if let Some(at) = checkpoint {
@@ -167,6 +165,7 @@ impl Log {
                 LoadPlan::Closed { at, .. } if log.files_match(at) => {
                     appender.dirty = false;
                     appender.names_changed = false;
+                    appender.epochs_changed = false;
                 }
                 LoadPlan::Journaled(at)
                 | LoadPlan::Closed {
@@ -199,6 +198,7 @@ impl Log {
                 source,
             }
         })?;
+        appender.epochs = LeaderEpochs::from_entries(at.epochs.clone());
         appender.log_start = at.log_start;
         appender.log_end = at.recovery_point;
         appender.last_lsn = at.lsn;
@@ -445,22 +445,6 @@ fn sound_end(segment: &Segment, from: u64) -> io::Result<u64> {
             Ok(Some(_)) => {}
             Ok(None) | Err(ScanError::Corrupt { .. }) => return Ok(scan.position()),
             Err(ScanError::Io(error)) => return Err(error),
-        }
-    }
-}
-
-/// The leader epochs' file, or none at all: they only tell a later replica how far it agrees with its leader.
-fn load_epochs(shared: &Shared, dir: &Path, problems: &mut Vec<Problem>) -> LeaderEpochs {
-    let path = dir.join(LEADER_EPOCHS);
-    match read_leader_epochs(&*shared.fs, &path) {
-        Ok(entries) => LeaderEpochs::from_entries(entries.unwrap_or_default()),
-        Err(error) => {
-            problems.push(Problem {
-                path,
-                position: 0,
-                reason: format!("{error}; the leader epochs before the next one are forgotten"),
-            });
-            LeaderEpochs::default()
         }
     }
 }

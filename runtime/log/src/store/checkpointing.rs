@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use super::node_checkpoint::NodeCheckpoint;
 use super::{LogStore, StoreError, key_of};
 use crate::checkpoint::{
-    HIGH_WATERMARKS, LOG_STARTS, OffsetMap, PARTITION_METADATA, RECOVERY_POINTS, write_offsets,
+    HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, OffsetMap, PARTITION_METADATA, RECOVERY_POINTS,
+    write_offsets,
 };
 use crate::failpoint;
 use crate::fs::OpenMode;
@@ -108,7 +109,7 @@ impl LogStore {
         let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
         let files: usize = captured
             .iter()
-            .map(|one| 4 * one.unsynced.segments.len() + 2)
+            .map(|one| 4 * one.unsynced.segments.len() + 3)
             .sum();
         if files > SYNC_SINGLY_MAX {
             return fs
@@ -123,10 +124,14 @@ impl LogStore {
             }
             let dir = one.log.dir();
             let io = |source| StoreError::io("syncing", dir, source);
-            if one.unsynced.names_changed {
-                let path = dir.join(PARTITION_METADATA);
-                let metadata = fs.open(&path, OpenMode::ReadWrite).map_err(io)?;
-                metadata.sync_data().map_err(io)?;
+            for (name, is_wanted) in [
+                (PARTITION_METADATA, one.unsynced.names_changed),
+                (LEADER_EPOCHS, one.unsynced.epochs_written),
+            ] {
+                if is_wanted {
+                    let file = fs.open(&dir.join(name), OpenMode::ReadWrite);
+                    file.and_then(|file| file.sync_data()).map_err(io)?;
+                }
             }
             // An index gets its file with its first entries, so any segment may have new names.
             fs.sync_dir(dir).map_err(io)?;

@@ -236,7 +236,7 @@ impl LogStore {
         };
         let nobody: Arc<dyn FlushListener> = Arc::new(Nobody);
         // Whoever appends next, or waits, starts the flush.
-        let within = std::time::Duration::from_millis(5);
+        let within = std::time::Duration::from_millis(50);
         self.shared.journal_append(entry, &nobody, -1, within)?;
         Ok(())
     }

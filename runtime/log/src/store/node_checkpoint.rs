@@ -7,8 +7,9 @@
 //! 12  1  flush: 0 os, 1 journal       8 incarnation u64    12 offset, time, aborted entries u32
 //! 13  8  next incarnation u64         8 recovery point i64  4 segment.bytes u32
 //! 21  8  next LSN u64                 8 log start i64       4 length of the producers u32
-//! 29  4  number of logs u32           8 LSN u64            .. producers (snapshot.rs)
-//! 33  .. logs
+//! 29  4  number of logs u32           8 LSN u64             4 number of leader epochs u32
+//! 33  .. logs                                              .. leader epochs: i32 epoch, i64 start offset
+//!                                                          .. producers (snapshot.rs)
 //! ```
 //!
 //! All numbers are big-endian, as in the files around it.
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use super::{LogKey, StoreError};
 use crate::FlushMode;
-use crate::checkpoint::write_atomically;
+use crate::checkpoint::{EpochStart, write_atomically};
 use crate::fs::FileSystem;
 use crate::journal::Lsn;
 use crate::log::LogCheckpoint;
@@ -33,8 +34,9 @@ const FILE_NAME: &str = "millstream-checkpoint";
 const MAGIC: &[u8; 8] = b"MSCKPT01";
 const CRC_START: usize = 12;
 const HEADER_BYTES: usize = 33;
-/// A log without its producers.
-const LOG_BYTES: usize = 88;
+/// A log without its epochs and producers.
+const LOG_BYTES: usize = 92;
+const EPOCH_BYTES: usize = 12;
 /// A checkpoint larger than this is not believed.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -118,6 +120,13 @@ impl NodeCheckpoint {
                 u32::try_from(log.producers.len())
                     .expect("producer states of a log are below 4 GB"),
             );
+            bytes.put_u32(
+                u32::try_from(log.epochs.len()).expect("epochs are i32s, so there are fewer"),
+            );
+            for entry in &log.epochs {
+                bytes.put_i32(entry.epoch);
+                bytes.put_i64(entry.start_offset);
+            }
             bytes.put_slice(&log.producers);
         }
         let crc = crc32c::crc32c(&bytes[CRC_START..]);
@@ -165,6 +174,7 @@ impl NodeCheckpoint {
                     aborted: rest.get_u32(),
                 },
                 segment_bytes: rest.get_u32(),
+                epochs: Vec::new(),
                 producers: Vec::new(),
             };
             let is_possible = 0 <= log.log_start
@@ -175,6 +185,16 @@ impl NodeCheckpoint {
                 return Err(format!("the offsets of log {key:?} contradict each other"));
             }
             let len = rest.get_u32() as usize;
+            let epochs = rest.get_u32() as usize;
+            if rest.len() / EPOCH_BYTES < epochs {
+                return Err("it ends within the leader epochs of a log".to_owned());
+            }
+            for _ in 0..epochs {
+                log.epochs.push(EpochStart {
+                    epoch: rest.get_i32(),
+                    start_offset: rest.get_i64(),
+                });
+            }
             let producers = rest
                 .get(..len)
                 .ok_or("it ends within the producers of a log")?;

@@ -86,3 +86,34 @@ fn a_log_comes_back_after_a_clean_close_and_after_a_crash() {
         );
     }
 }
+
+#[test]
+fn a_watcher_is_woken_when_an_offset_moves_and_when_writes_stop() {
+    use std::future::Future;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    let woken = |notify: &tokio::sync::Notify| {
+        let mut context = Context::from_waker(Waker::noop());
+        std::pin::pin!(notify.notified())
+            .poll(&mut context)
+            .is_ready()
+    };
+    let rig = Rig::new(FlushMode::Journal);
+    let log = rig.log(0);
+    let notify = Arc::new(tokio::sync::Notify::new());
+    let guard = log.watch(Arc::clone(&notify));
+    assert!(!woken(&notify));
+    let last = append(&log, &["a"]);
+    assert!(woken(&notify), "the log end moved");
+    flush(&rig.store, &last);
+    // The flush may have come before the permit was taken.
+    let last = append(&log, &["b"]);
+    flush(&rig.store, &last);
+    assert!(woken(&notify), "the high watermark moved");
+    assert_eq!(log.offsets().high_watermark, 2);
+    while woken(&notify) {}
+    rig.store.close_blocking().unwrap();
+    assert!(woken(&notify), "nothing more comes");
+    drop(guard);
+}

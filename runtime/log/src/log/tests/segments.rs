@@ -97,11 +97,14 @@ fn leader_epochs_are_stamped_remembered_and_written() {
             flush(&rig.store, &last);
         }
         drop(log);
-        for round in 0..2 {
-            rig = if round == 0 {
-                rig.kill_and_reopen(1)
-            } else {
-                rig.close_and_reopen()
+        for round in 0..3 {
+            rig = match round {
+                0 => rig.kill_and_reopen(1),
+                1 => {
+                    rig.store.checkpoint().unwrap();
+                    rig.cut_power_and_reopen(1)
+                }
+                _ => rig.close_and_reopen(),
             };
             let log = rig.log(0);
             assert_eq!(log.leader_epoch(), Some(5));
