@@ -134,6 +134,9 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         if caught_up {
             let inputs = &mut self.inputs;
             self.stop.unless_stopped(wait_for_any(inputs)).await??;
+        } else {
+            // An engine in the process may never make this task wait; others want the worker too.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

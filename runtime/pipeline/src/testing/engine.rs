@@ -1,4 +1,4 @@
-//! The ports over memory.
+//! The engine in memory: what tests do with it, and how its calls fail.
 
 use std::sync::Arc;
 
@@ -11,10 +11,7 @@ use tokio::sync::Notify;
 use super::faults::{Fault, Step};
 use super::partition::{Partition, StoredRecord};
 use super::state::{State, Topic, TransactionState};
-use crate::ports::{
-    Bounds, Engine, GroupClaim, InputChunk, InputPartition, PortError, Position, TaskId, TaskLease,
-    TopicInfo, TopicSpec, Transaction,
-};
+use crate::ports::{Bounds, PortError, TaskId, TaskLease, TopicInfo};
 
 /// An engine in memory. Clones are handles of the same incarnation; [`MemoryEngine::restart`] gives
 /// one of the next, as a process that was started again has.
@@ -27,19 +24,6 @@ pub struct MemoryEngine {
 
 /// Key and value of a record to produce.
 pub type KeyValue<'r> = (Option<&'r [u8]>, Option<&'r [u8]>);
-
-/// A partition of a [`MemoryEngine`].
-pub struct MemoryInput {
-    engine: MemoryEngine,
-    topic: String,
-    partition: i32,
-}
-
-/// A transaction of a [`MemoryEngine`].
-pub struct MemoryTransaction {
-    engine: MemoryEngine,
-    lease: TaskLease,
-}
 
 impl MemoryEngine {
     pub fn new() -> Self {
@@ -225,7 +209,7 @@ impl MemoryEngine {
     }
 
     /// Runs one call under the plan: `done` is its effect.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         step: Step,
         (topic, partition): (&str, i32),
@@ -280,7 +264,7 @@ impl MemoryEngine {
         state.plan.as_mut().and_then(|plan| plan(call, step))
     }
 
-    fn if_alive<T>(&self, work: impl FnOnce(&mut State) -> T) -> Option<T> {
+    pub(super) fn if_alive<T>(&self, work: impl FnOnce(&mut State) -> T) -> Option<T> {
         let mut state = self.state.lock();
         self.is_alive(&state).then(|| work(&mut state))
     }
@@ -312,7 +296,7 @@ fn append(
         })
 }
 
-fn lease_of(id: String, owner: &TransactionState, group: Option<String>) -> TaskLease {
+pub(super) fn lease_of(id: String, owner: &TransactionState, group: Option<String>) -> TaskLease {
     TaskLease {
         member_id: format!("{id}-member"),
         transactional_id: id,
@@ -320,186 +304,5 @@ fn lease_of(id: String, owner: &TransactionState, group: Option<String>) -> Task
         producer_epoch: owner.epoch,
         task_epoch: owner.task_epoch,
         group,
-    }
-}
-
-impl Engine for MemoryEngine {
-    type Input = MemoryInput;
-    type Transaction = MemoryTransaction;
-
-    async fn ensure_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, PortError> {
-        self.call(Step::EnsureTopic, (&spec.name, -1), |state| {
-            let topic = state.topics.entry(spec.name.clone()).or_insert_with(|| {
-                let partitions = spec.partitions.unwrap_or(1);
-                Topic {
-                    info: TopicInfo {
-                        partitions,
-                        message_bytes_max: 1 << 20,
-                        compression: Compression::None,
-                    },
-                    partitions: (0..partitions).map(|_| Partition::default()).collect(),
-                }
-            });
-            Ok(topic.info.clone())
-        })
-        .await
-    }
-
-    async fn topic(&self, name: &str) -> Result<Option<TopicInfo>, PortError> {
-        self.call(Step::Topic, (name, -1), |state| {
-            Ok(state.topics.get(name).map(|topic| topic.info.clone()))
-        })
-        .await
-    }
-
-    async fn acquire_task(
-        &self,
-        task: &TaskId,
-        claim: Option<&GroupClaim>,
-    ) -> Result<TaskLease, PortError> {
-        let id = task.transactional_id();
-        self.call(Step::Acquire, (&task.stage, task.partition), |state| {
-            let owner = state.init_producer(&id);
-            let group = claim.map(|claim| claim.group.clone());
-            Ok(lease_of(id.clone(), &owner, group))
-        })
-        .await
-    }
-
-    async fn committed(
-        &self,
-        group: &str,
-        partitions: &[(String, i32)],
-    ) -> Result<Vec<Option<i64>>, PortError> {
-        self.call(Step::Committed, (group, -1), |state| {
-            let offsets = partitions.iter().map(|(topic, partition)| {
-                let place = (group.to_owned(), topic.clone(), *partition);
-                state.groups.get(&place).copied()
-            });
-            Ok(offsets.collect())
-        })
-        .await
-    }
-
-    async fn input(&self, topic: &str, partition: i32) -> Result<MemoryInput, PortError> {
-        self.call(Step::Input, (topic, partition), |state| {
-            state.partition(topic, partition).map(|_| ())
-        })
-        .await?;
-        Ok(MemoryInput {
-            engine: self.clone(),
-            topic: topic.to_owned(),
-            partition,
-        })
-    }
-
-    async fn begin(&self, lease: &TaskLease) -> Result<MemoryTransaction, PortError> {
-        self.call(Step::Begin, (&lease.transactional_id, -1), |_| Ok(()))
-            .await?;
-        Ok(MemoryTransaction {
-            engine: self.clone(),
-            lease: lease.clone(),
-        })
-    }
-}
-
-impl InputPartition for MemoryInput {
-    async fn read(&self, offset: i64, max_bytes: usize) -> Result<InputChunk, PortError> {
-        let place = (self.topic.as_str(), self.partition);
-        self.engine
-            .call(Step::Read, place, |state| {
-                let partition = state.partition(&self.topic, self.partition)?;
-                let bounds = partition.bounds();
-                partition
-                    .read(offset, max_bytes)
-                    .ok_or_else(|| PortError::OffsetOutOfRange {
-                        topic: self.topic.clone(),
-                        partition: self.partition,
-                        offset,
-                        log_start: bounds.log_start,
-                        log_end: bounds.log_end,
-                    })
-            })
-            .await
-    }
-
-    async fn bounds(&self) -> Result<Bounds, PortError> {
-        let place = (self.topic.as_str(), self.partition);
-        self.engine
-            .call(Step::Bounds, place, |state| {
-                Ok(state.partition(&self.topic, self.partition)?.bounds())
-            })
-            .await
-    }
-
-    async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<i64>, PortError> {
-        let records = self.engine.committed_records(&self.topic);
-        Ok(records
-            .into_iter()
-            .filter(|record| record.partition == self.partition)
-            .find(|record| record.timestamp >= timestamp_ms)
-            .map(|record| record.offset))
-    }
-
-    async fn wait_beyond(&self, offset: i64) -> Result<(), PortError> {
-        loop {
-            let changed = self.engine.if_alive(|state| {
-                let partition = state.partition(&self.topic, self.partition)?;
-                Ok(Arc::clone(&partition.changed))
-            });
-            let Some(changed) = changed.transpose()? else {
-                return std::future::pending().await;
-            };
-            // Registered before the look, so that no change is missed.
-            let mut changed = std::pin::pin!(changed.notified());
-            changed.as_mut().enable();
-            if self.engine.bounds(&self.topic, self.partition)?.last_stable > offset {
-                return Ok(());
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Transaction for MemoryTransaction {
-    async fn append(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        batch: &mut [u8],
-    ) -> Result<(), PortError> {
-        let lease = &self.lease;
-        self.engine
-            .call(Step::Append, (topic, partition), |state| {
-                state.append(lease, (topic, partition), batch)
-            })
-            .await
-    }
-
-    async fn offsets(&mut self, positions: &[Position]) -> Result<(), PortError> {
-        let lease = &self.lease;
-        self.engine
-            .call(Step::Offsets, (&lease.transactional_id, -1), |state| {
-                state.add_offsets(lease, positions)
-            })
-            .await
-    }
-
-    async fn commit(self) -> Result<(), PortError> {
-        let lease = &self.lease;
-        self.engine
-            .call(Step::Commit, (&lease.transactional_id, -1), |state| {
-                state.end_of(lease, Marker::Commit)
-            })
-            .await
-    }
-
-    async fn abort(self) -> Result<(), PortError> {
-        let lease = &self.lease;
-        self.engine
-            .call(Step::Abort, (&lease.transactional_id, -1), |state| {
-                state.end_of(lease, Marker::Abort)
-            })
-            .await
     }
 }

@@ -6,9 +6,11 @@ mod engine;
 mod faults;
 mod function;
 mod partition;
+mod ports;
 mod state;
 
-pub use engine::{KeyValue, MemoryEngine, MemoryInput, MemoryTransaction};
+pub use engine::{KeyValue, MemoryEngine};
 pub use faults::{Fault, Step};
 pub use function::{Call, FunctionPlugin, FunctionProcessor};
 pub use partition::StoredRecord;
+pub use ports::{MemoryInput, MemoryTransaction};
