@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use millstream_wire::ErrorCode;
 
-use super::machine::{
-    Decision, Group, GroupLimits, JoinAnswer, NEW_MEMBER_JOIN_TIMEOUT_MS, Reply, fail_waiting,
-};
+use super::decision::{Decision, JoinAnswer, Reply};
+use super::machine::{Group, GroupLimits, NEW_MEMBER_JOIN_TIMEOUT_MS, fail_waiting};
 use super::member::{Member, RequestId};
 use super::state::GroupState;
 

@@ -9,6 +9,7 @@
 
 mod commits;
 mod coordinator;
+mod decision;
 mod describe;
 mod expiry;
 mod held;

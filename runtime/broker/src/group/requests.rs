@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::coordinator::GroupCoordinator;
+use super::decision::{JoinAnswer, SyncAnswer};
 use super::held::HeldMember;
 use super::join::JoinRequest;
-use super::machine::{JoinAnswer, SyncAnswer};
 use super::session::SyncRequest;
 use super::shard::{GroupEntry, Waiter};
 use super::state::GroupState;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use millstream_wire::ErrorCode;
 
-use super::machine::{Decision, Group, GroupLimits, Reply, SyncAnswer, fail_waiting};
+use super::decision::{Decision, Reply, SyncAnswer};
+use super::machine::{Group, GroupLimits, fail_waiting};
 use super::member::RequestId;
 use super::state::GroupState;
 

@@ -13,8 +13,9 @@ use millstream_records::Marker;
 use millstream_wire::ErrorCode;
 use tokio::sync::oneshot;
 
+use super::decision::{Decision, JoinAnswer, Reply, SyncAnswer};
 use super::held::HeldGroup;
-use super::machine::{Decision, Group, GroupLimits, JoinAnswer, Reply, SyncAnswer};
+use super::machine::{Group, GroupLimits};
 use super::member::RequestId;
 use super::offsets::{CommittedOffset, GroupOffsets};
 use super::state::GroupState;

@@ -439,4 +439,6 @@ impl Transaction {
 }
 
 #[cfg(test)]
+mod random_walk;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::group::join::JoinRequest;
+use crate::group::member::RequestId;
 use crate::group::session::{Committer, SyncRequest};
 
 const DELAY: i64 = 3_000;

@@ -1,6 +1,7 @@
 use super::*;
+use crate::group::decision::Decision;
 use crate::group::join::JoinRequest;
-use crate::group::machine::{Decision, GroupLimits};
+use crate::group::machine::GroupLimits;
 use crate::group::session::SyncRequest;
 
 fn committed(expire_ms: Option<i64>) -> CommittedOffset {
