@@ -31,7 +31,7 @@ pub(crate) struct LedLog {
     pub(crate) log: Arc<Log>,
     /// The leader epoch under which this node may append.
     pub(crate) leader_epoch: i32,
-    /// Whether exactly this node is the whole replica set (DESIGN §6 rule 6).
+    /// Whether exactly this node is the whole replica set.
     pub(crate) sole_replica: bool,
 }
 

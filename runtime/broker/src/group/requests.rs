@@ -134,7 +134,7 @@ impl GroupCoordinator {
     }
 
     /// Puts a synthetic member into a group, which from then on is held: nobody
-    /// else may join it or commit to it (DESIGN §6 rule 10). Errors:
+    /// else may join it or commit to it. Errors:
     /// NON_EMPTY_GROUP while other members are in it, FENCED_INSTANCE_ID when
     /// a newer task of the same name is.
     pub(crate) async fn hold(

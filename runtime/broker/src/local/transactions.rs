@@ -1,5 +1,5 @@
 //! Transactions in process: the coordinator's own code and its fencing, without sockets. Nothing but the end of a
-//! transaction waits for a flush (DESIGN §6 rule 6).
+//! transaction waits for a flush.
 
 use millstream_wire::ErrorCode;
 

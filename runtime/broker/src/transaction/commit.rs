@@ -1,6 +1,6 @@
 //! From a decision to the last marker.
 //!
-//! *Fused* (DESIGN §6 rule 6): when this node is the whole replica set of every
+//! *Fused*: when this node is the whole replica set of every
 //! participant, decision, markers and completion are appended one behind the
 //! other under the id's lock, and whoever waits for the end flushes once. What
 //! survives a crash is a prefix, so a `Complete` never survives without its

@@ -29,10 +29,10 @@ enum Step<T> {
 }
 
 /// Whether an answer waits until what it tells is durable. In a fused commit
-/// only the end does (DESIGN §6 rule 6).
+/// only the end does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// For clients: an answer tells only what is flushed (rule 5).
+    /// For clients: an answer tells only what is flushed.
     Flushed,
     /// For a stage of this node, whose commit is behind it in the same journal.
     Appended,
