@@ -1,5 +1,7 @@
 //! `millstream plugin`: write, build and check plugins.
 
+mod fixtures;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -32,6 +34,9 @@ enum Command {
         #[command(flatten)]
         plugins: PluginArguments,
     },
+    /// Run a plugin on fixtures: as one call, as one record a call, and with a fresh instance for each
+    /// record, which must give the same bytes
+    Test(fixtures::Arguments),
     /// Make the wasm toolchain available; each command is printed before it runs
     Setup,
 }
@@ -50,6 +55,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     match &arguments.command {
         Command::New { name } => new(name, output),
         Command::Build { path, plugins } => build(path, plugins, output),
+        Command::Test(test) => fixtures::run(test, output),
         Command::Setup => setup(output),
     }
 }

@@ -32,7 +32,7 @@ fn topics_are_created_listed_described_and_deleted() -> Result<()> {
     ])?;
     let described: Value = serde_json::from_str(&described)?;
     assert_eq!(
-        described["partitions"].as_array().map(Vec::len),
+        described[0]["partitions"].as_array().map(Vec::len),
         Some(3),
         "{described}"
     );
