@@ -15,7 +15,7 @@ use crate::crime_scene::{OpenTransaction, open_transactions};
 use crate::manifest::write_paced;
 
 /// How long a node lives before it is killed.
-const LIFE_MS: std::ops::Range<u64> = 150..1_500;
+const LIFE_MS: std::ops::Range<u64> = 100..400;
 /// More kills than this that hit no open transaction mean that the pipeline has run dry.
 const MISSES_PER_KILL_MAX: usize = 20;
 const RUN_LIMIT: Duration = Duration::from_secs(300);
