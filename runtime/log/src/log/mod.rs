@@ -67,7 +67,7 @@ impl std::fmt::Display for LogId {
 pub struct Log {
     id: LogId,
     dir: PathBuf,
-    /// Which life of a log of this id; see the journal's rule 2.
+    /// Which life of a log of this id: entries of another one are not redone.
     incarnation: u64,
     shared: Arc<Shared>,
     config: RwLock<Arc<LogConfig>>,

@@ -18,7 +18,7 @@ pub enum Isolation {
     /// Below the last stable offset, with the aborted transactions to leave out.
     Committed,
     /// As `Committed`, counted to the log end instead of the high watermark. For stage tasks of this node only: their
-    /// output stands behind this input in the same journal and cannot outlive it (rule 5).
+    /// output stands behind this input in the same journal and cannot outlive it.
     CommittedUnflushed,
     /// Up to the log end; for replication and recovery of this node's own state.
     LogEnd,

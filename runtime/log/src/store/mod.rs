@@ -105,7 +105,11 @@ impl LogStore {
         let created = EntryKind::Create {
             topic: &log.id().topic,
         };
-        self.journal_entry(&log, created)?;
+        if let Err(error) = self.journal_entry(&log, created) {
+            // Nobody knows of the directory; what cannot be removed is set aside by the next attempt.
+            let _ = self.shared.fs.remove_dir_all(log.dir());
+            return Err(error);
+        }
         self.logs.write().insert(key_of(&log), Arc::clone(&log));
         Ok(log)
     }
@@ -114,11 +118,12 @@ impl LogStore {
     pub fn delete_log(&self, topic_id: &Uuid, partition: i32) -> Result<(), StoreError> {
         let _changing = self.changing.lock();
         self.check_usable()?;
-        let Some(log) = self.logs.write().remove(&(*topic_id, partition)) else {
+        let Some(log) = self.get(topic_id, partition) else {
             return Ok(());
         };
-        log.mark_deleted();
         self.journal_entry(&log, EntryKind::Delete)?;
+        self.logs.write().remove(&(*topic_id, partition));
+        log.mark_deleted();
         let renamed = suffixed(log.dir(), DELETED_SUFFIX);
         let io = |source| StoreError::io("deleting", log.dir(), source);
         self.shared.fs.rename(log.dir(), &renamed).map_err(io)?;

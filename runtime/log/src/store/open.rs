@@ -217,21 +217,13 @@ impl Opening {
         for log in self.logs.values() {
             log.settle();
         }
-        let next_lsn = self.next_lsn();
-        if redo.last_lsn().next() < next_lsn {
-            // The checkpoint has more than the journal, whose end was never flushed. Its numbers must not be given
-            // again, or a later start would take the new entries for those that the checkpoint has.
-            drop(redo);
-            remove_journal(&*self.shared.fs, &self.options.dir)?;
-            redo = Journal::open(Arc::clone(&self.shared.fs), &dir)?;
-        }
         if runs {
             let signal = Arc::clone(signal);
             let roll_limit = self.options.checkpoint_journal_bytes;
             let file_bytes_max = self.options.journal_file_bytes_max;
             let defaults = JournalOptions::default();
             let journal = redo.start(JournalOptions {
-                first_lsn: next_lsn,
+                first_lsn: self.next_lsn(),
                 first_file_bytes: defaults.first_file_bytes.min(file_bytes_max),
                 file_bytes_max,
                 total_bytes_max: defaults.total_bytes_max.max(roll_limit.saturating_mul(2)),

@@ -127,6 +127,45 @@ fn a_log_that_is_made_again_under_its_id_does_not_get_its_former_entries() {
 }
 
 #[test]
+fn entries_of_another_life_of_a_log_are_skipped() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    let log = rig.log(0);
+    append(&log, &["mine"]);
+    let mut foreign = batch_of(&["not mine"], None, false);
+    millstream_records::patch::set_base_offset(&mut foreign, 1);
+    let append_foreign = EntryKind::Append {
+        base_offset: 1,
+        bytes: &foreign,
+    };
+    for kind in [
+        append_foreign,
+        EntryKind::Truncate { to: 0 },
+        EntryKind::Delete,
+    ] {
+        let entry = EntryRef {
+            topic_id: id(0).topic_id,
+            partition: 0,
+            incarnation: log.incarnation() + 1,
+            kind,
+        };
+        let nobody: Arc<dyn FlushListener> = Arc::new(Nobody);
+        let within = std::time::Duration::ZERO;
+        let lsn = rig
+            .shared()
+            .journal_append(entry, &nobody, -1, within)
+            .unwrap();
+        rig.store.flushed_blocking(lsn).unwrap();
+    }
+    drop(log);
+    rig = rig.kill_and_reopen(1);
+    let log = rig.store.get(&id(0).topic_id, 0).expect("the log is there");
+    assert_eq!(
+        values_from(&log, 0, Isolation::Uncommitted),
+        [(0, "mine".to_owned())]
+    );
+}
+
+#[test]
 fn a_creation_is_durable_with_the_journal() {
     for seed in 0..20 {
         let mut rig = Rig::new(FlushMode::Journal);

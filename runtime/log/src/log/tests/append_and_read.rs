@@ -117,3 +117,54 @@ fn a_watcher_is_woken_when_an_offset_moves_and_when_writes_stop() {
     assert!(woken(&notify), "nothing more comes");
     drop(guard);
 }
+
+#[test]
+fn readers_beside_appends_see_every_record_once_and_in_order() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const RECORDS: i64 = 3000;
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let rig = Rig::new(mode);
+        let config = crate::LogConfig {
+            segment_bytes: 5000,
+            index_interval_bytes: 200,
+            ..crate::LogConfig::default()
+        };
+        let log = rig.log_with(0, config);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut next = 0;
+                    loop {
+                        let over = is_over.load(Ordering::Acquire);
+                        let found = log.read(next, 1000, Isolation::Uncommitted, true).unwrap();
+                        for batch in millstream_records::batches(&found.bytes) {
+                            let header = *batch.unwrap().header();
+                            assert_eq!(header.base_offset, next);
+                            next = header.next_offset();
+                        }
+                        assert!(next <= log.offsets().high_watermark);
+                        if over && found.bytes.is_empty() {
+                            break;
+                        }
+                    }
+                    assert_eq!(next, RECORDS);
+                });
+            }
+            let write = || {
+                let mut last = append(&log, &["v"]);
+                for _ in 1..RECORDS / 2 {
+                    last = append(&log, &["v"]);
+                }
+                last
+            };
+            let writers = [scope.spawn(write), scope.spawn(write)];
+            for writer in writers {
+                flush(&rig.store, &writer.join().unwrap());
+            }
+            rig.store.checkpoint().unwrap();
+            is_over.store(true, Ordering::Release);
+        });
+    }
+}

@@ -1,7 +1,7 @@
 //! Logs against a plain model, through random appends, transactions, checkpoints, clean stops, kills and power cuts.
 //!
 //! The model is one list of everything that was appended to any log, in order. After a crash the logs must hold a
-//! prefix of it: in journal mode one prefix for all logs together (what rule 6 of the commit relies on), never shorter
+//! prefix of it: in journal mode one prefix for all logs together (what a commit with one flush relies on), never shorter
 //! than what was acknowledged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
