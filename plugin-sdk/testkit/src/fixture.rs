@@ -6,9 +6,12 @@
 //! {"key_base64": "AAEC", "value": null}
 //! ```
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// One input record.
@@ -39,9 +42,37 @@ struct Line {
     value: Value,
     value_base64: Option<String>,
     #[serde(default)]
-    headers: serde_json::Map<String, Value>,
+    headers: InOrder,
     #[serde(default)]
     timestamp: i64,
+}
+
+/// The members of a JSON object as they stand there; a name may come twice, as headers may.
+#[derive(Default)]
+struct InOrder(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for InOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = InOrder;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of headers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InOrder, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(InOrder(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// Reads JSON lines; empty lines are passed over.
@@ -70,6 +101,7 @@ fn parse_line(line: &str) -> Result<Fixture, String> {
         value: field("value", line.value, line.value_base64)?,
         headers: line
             .headers
+            .0
             .into_iter()
             .map(|(name, value)| (name.into_bytes(), bytes_of(value)))
             .collect(),

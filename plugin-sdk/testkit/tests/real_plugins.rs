@@ -109,7 +109,7 @@ async fn a_new_plugin_builds_tests_and_runs() {
         millstream_plugin_build::new(directory.path(), "my-words", &SdkSource::find()).unwrap();
     assert!(files.iter().all(|file| file.is_file()));
     let crate_dir = directory.path().join("my-words");
-    share_lock(&crate_dir);
+    share_work(&crate_dir);
     let plugin = load(&build(&crate_dir)).await;
     let fixtures = std::fs::read_to_string(crate_dir.join("fixtures/words.jsonl")).unwrap();
     let found = outcomes(&plugin, &fixtures, json!({"min_letters": 5}))
@@ -131,9 +131,13 @@ async fn a_new_plugin_builds_tests_and_runs() {
     assert!(native.success());
 }
 
-/// The versions that the workspace has, so that nothing new is downloaded.
-fn share_lock(crate_dir: &Path) {
+/// The versions that the workspace has, so that nothing new is downloaded, and one target directory for both crates.
+fn share_work(crate_dir: &Path) {
     std::fs::copy(workspace().join("Cargo.lock"), crate_dir.join("Cargo.lock")).unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-plugins");
+    std::fs::create_dir(crate_dir.join(".cargo")).unwrap();
+    let config = format!("[build]\ntarget-dir = {:?}\n", target.to_string_lossy());
+    std::fs::write(crate_dir.join(".cargo/config.toml"), config).unwrap();
 }
 
 const MISBEHAVING: &str = r#"
@@ -176,7 +180,7 @@ async fn misbehaving_plugins_are_found_out() {
     let directory = tempfile::tempdir().unwrap();
     millstream_plugin_build::new(directory.path(), "misbehaving", &SdkSource::find()).unwrap();
     let crate_dir = directory.path().join("misbehaving");
-    share_lock(&crate_dir);
+    share_work(&crate_dir);
     std::fs::write(crate_dir.join("src/lib.rs"), MISBEHAVING).unwrap();
     let plugin = load(&build(&crate_dir)).await;
 
