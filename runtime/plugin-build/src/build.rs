@@ -12,8 +12,9 @@ use crate::setup::{SetupError, setup};
 use crate::toolchain::{Toolchain, WASM_TARGET};
 
 /// Settings of plugin builds, whatever the profile of the workspace says: small and fast modules without our own
-/// assertions. Names of functions stay, for backtraces; they cost nothing at run time.
-const PROFILE: [&str; 8] = [
+/// assertions. Names of functions stay, for backtraces; they cost nothing at run time. Every host of ours has SIMD, and
+/// it gives the same results everywhere.
+const SETTINGS: [&str; 9] = [
     "profile.release.opt-level=3",
     "profile.release.lto=true",
     "profile.release.codegen-units=1",
@@ -22,6 +23,7 @@ const PROFILE: [&str; 8] = [
     "profile.release.strip=\"debuginfo\"",
     "profile.release.debug-assertions=false",
     "profile.release.overflow-checks=false",
+    "target.wasm32-unknown-unknown.rustflags=[\"-Ctarget-feature=+simd128\"]",
 ];
 /// Target directory of plugin builds inside the workspace's own, so that the two do not undo each other's work.
 const TARGET_DIRECTORY: &str = "wasm-plugins";
@@ -268,7 +270,7 @@ fn build_command(toolchain: &Toolchain, metadata: &Metadata, package: &Package) 
         .join(TARGET_DIRECTORY)
         .join(toolchain.slug());
     cargo.arg("--target-dir").arg(target);
-    for setting in PROFILE {
+    for setting in SETTINGS {
         cargo.args(["--config", setting]);
     }
     cargo.arg("--message-format=json-render-diagnostics");

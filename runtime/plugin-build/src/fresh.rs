@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 /// Counted up when the way of building changes, so that old notes do not count.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// A note about the last build of a crate.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
