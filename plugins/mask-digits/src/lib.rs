@@ -1,17 +1,39 @@
 //! Replaces every digit in values by `#` and passes all else on: key, headers, timestamp.
 //! It knows nothing of what the values mean; every byte is looked at, which makes it the bench's plugin too.
-//! Read the function below; there is nothing else.
+//! Read `Config` for what can be set, then `process`.
 
 use millstream_sdk::prelude::*;
 
+/// The stage's config.
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Bytes at the beginning of each value that stay as they are.
+    keep: usize,
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct MaskDigits {
+    keep: usize,
+}
+
 #[millstream::processor(outputs = ["masked"])]
-fn mask_digits(record: Record<'_>, ctx: &mut Context<'_>) -> Result<(), Reject> {
-    ctx.forward_mapped("masked", &record, |value| {
-        for byte in value {
-            *byte = if byte.is_ascii_digit() { b'#' } else { *byte };
-        }
-    });
-    Ok(())
+impl Processor for MaskDigits {
+    type Config = Config;
+
+    fn open(config: Config, _open: &Open) -> Result<Self, ConfigError> {
+        Ok(Self { keep: config.keep })
+    }
+
+    fn process(&mut self, record: Record<'_>, ctx: &mut Context<'_>) -> Result<(), Reject> {
+        ctx.forward_mapped("masked", &record, |value| {
+            for byte in value.iter_mut().skip(self.keep) {
+                *byte = if byte.is_ascii_digit() { b'#' } else { *byte };
+            }
+        });
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -22,7 +44,7 @@ mod tests {
 
     #[test]
     fn digits_are_masked_and_nothing_else_changes() {
-        let mut harness = Harness::<Plugin>::open(serde_json::Value::Null).unwrap();
+        let mut harness = Harness::<MaskDigits>::open(serde_json::json!({})).unwrap();
         let input = Input::new("card 1", "4711 is ours, 0815 is not")
             .header("n", "7")
             .timestamp(5);
@@ -36,8 +58,17 @@ mod tests {
     }
 
     #[test]
+    fn the_kept_beginning_stays() {
+        let mut harness = Harness::<MaskDigits>::open(serde_json::json!({ "keep": 4 })).unwrap();
+        let outputs = harness.process_one(Input::new("k", "47110815")).unwrap();
+        assert_eq!(outputs[0].value_text(), "4711####");
+        let outputs = harness.process_one(Input::new("k", "47")).unwrap();
+        assert_eq!(outputs[0].value_text(), "47");
+    }
+
+    #[test]
     fn a_tombstone_stays_a_tombstone() {
-        let mut harness = Harness::<Plugin>::open(serde_json::Value::Null).unwrap();
+        let mut harness = Harness::<MaskDigits>::open(serde_json::json!({})).unwrap();
         let outputs = harness.process_one(Input::new("k", NULL)).unwrap();
         assert_eq!(outputs[0].value, None);
     }

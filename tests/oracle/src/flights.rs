@@ -96,36 +96,26 @@ fn source_value(row: &[(&str, &str)]) -> Result<String> {
     ))
 }
 
-/// What `clean` keeps, typed, in this order.
+/// What `clean` keeps, typed, in this order; the tail number only where it is known.
 fn clean_value(row: &[(&str, &str)]) -> Result<String> {
-    const KEPT: [&str; 12] = [
-        "year",
-        "month",
-        "day",
-        "dep_time",
-        "dep_delay",
-        "arr_delay",
-        "carrier",
-        "flight",
-        "origin",
-        "dest",
-        "distance",
-        "time_hour",
-    ];
-    let mut fields = Vec::new();
-    for name in KEPT {
-        let json = match name {
-            "carrier" | "origin" | "dest" | "time_hour" => quoted(field(row, name)?)?,
-            "dep_time" | "dep_delay" => {
-                number(row, name)?.map_or("null".to_owned(), |number| number.to_string())
-            }
-            _ => number(row, name)?
-                .with_context(|| format!("{name} is empty"))?
-                .to_string(),
-        };
-        fields.push(format!("\"{name}\":{json}"));
-    }
-    Ok(format!("{{{}}}", fields.join(",")))
+    let text = |name| quoted(field(row, name)?);
+    let whole = |name| number(row, name)?.with_context(|| format!("{name} is empty"));
+    let tailnum = match field(row, "tailnum")? {
+        "" | "NA" => String::new(),
+        known => format!("\"tailnum\":{},", quoted(known)?),
+    };
+    Ok(format!(
+        "{{\"time\":{},\"carrier\":{},\"flight\":{},{tailnum}\"origin\":{},\"dest\":{},\
+         \"dep_delay\":{},\"arr_delay\":{},\"distance\":{}}}",
+        text("time_hour")?,
+        text("carrier")?,
+        whole("flight")?,
+        text("origin")?,
+        text("dest")?,
+        whole("dep_delay")?,
+        whole("arr_delay")?,
+        whole("distance")?,
+    ))
 }
 
 fn field<'r>(row: &[(&str, &'r str)], name: &str) -> Result<&'r str> {
