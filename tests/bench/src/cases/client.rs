@@ -14,6 +14,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::system::{INPUT, OUTPUT};
 
+/// How long a topic may take to appear after its system has started.
+const TOPIC_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// What a producer is tuned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tuning {
@@ -55,13 +58,19 @@ pub fn reader(address: &str, topic: &str) -> Result<BaseConsumer> {
     Ok(consumer)
 }
 
-/// The end of the only partition of `topic` as it is now.
+/// The end of the only partition of `topic` as it is now; waits for the topic.
 pub fn end_offset(address: &str, topic: &str) -> Result<i64> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .create()?;
-    let (_, end) = consumer.fetch_watermarks(topic, 0, Duration::from_secs(30))?;
-    Ok(end)
+    let begun = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, 0, Duration::from_secs(30)) {
+            Ok((_, end)) => return Ok(end),
+            Err(error) if begun.elapsed() > TOPIC_WAIT_MAX => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// Sends a value without a key, waiting while the producer's queue is full.

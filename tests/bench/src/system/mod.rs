@@ -5,11 +5,17 @@ mod millstream;
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cases::client;
+
 pub use kafka::Kafka;
 pub use millstream::Millstream;
+
+/// How long our pipeline may take until its first output, the plugin's build included.
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// What a case runs against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,13 @@ pub struct PipelineSetup {
 /// Starts a system and waits until it answers.
 pub fn start(kind: SystemKind, setup: &Setup<'_>) -> Result<Box<dyn System>> {
     Ok(match kind {
-        SystemKind::Millstream => Box::new(Millstream::start(setup)?),
+        SystemKind::Millstream => {
+            let node = Millstream::start(setup)?;
+            if setup.pipeline.is_some() {
+                client::wait_for_pipeline(&node.address(), START_MAX)?;
+            }
+            Box::new(node)
+        }
         SystemKind::Kafka => Box::new(Kafka::start(setup)?),
     })
 }
