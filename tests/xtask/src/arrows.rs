@@ -27,7 +27,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("millstream-build-once", &[]),
     ("millstream-frames", &[]),
-    ("millstream-plugin-host", &["millstream-frames", "millstream-build-once"]),
+    (
+        "millstream-plugin-host",
+        &["millstream-frames", "millstream-build-once"],
+    ),
     (
         "millstream-pipeline",
         &[
