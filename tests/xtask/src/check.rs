@@ -16,6 +16,16 @@ pub fn run() -> Result<()> {
         "--quiet",
     ];
     shell::run(shell::cargo().args(clippy).args(["--", "-D", "warnings"]))?;
-    let doc = ["doc", "--release", "--workspace", "--no-deps", "--quiet"];
-    shell::run(shell::cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
+    let doc = [
+        "doc",
+        "--release",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--quiet",
+    ];
+    shell::run(shell::cargo().args(doc).env(
+        "RUSTDOCFLAGS",
+        "-D warnings -A rustdoc::private-intra-doc-links",
+    ))
 }

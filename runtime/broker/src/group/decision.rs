@@ -71,7 +71,7 @@ pub enum Decision {
     /// Answer a parked request now.
     Reply(Reply),
     /// Write the group's record with these assignments and, once it is
-    /// committed, call [`Group::assignment_stored`].
+    /// committed, call `Group::assignment_stored`.
     StoreAssignment {
         generation: i32,
         assignment: BTreeMap<String, Bytes>,

@@ -5,7 +5,7 @@
 //! and tells everybody. After a crash [`Journal::open`] hands the entries back in order ([`Redo`]),
 //! the logs are rebuilt from their recovery points, and [`Redo::start`] begins a new generation.
 //!
-//! - [`format`](self::format): the bytes of files, groups and entries.
+//! - [`format`](mod@format): the bytes of files, groups and entries.
 //! - `group.rs`, `shared.rs`: what is collected, and who waits for it.
 //! - `flusher.rs`: the thread that writes and syncs; when it is idle it blocks.
 //! - `files.rs`: the files, prepared ahead, sealed, cut after a checkpoint.
