@@ -44,7 +44,7 @@ pub struct Session<'t, E: Engine, F: ProcessorFactory> {
     processor: F::Processor,
     /// Work of the open transaction.
     counts: Counts,
-    /// Committed transactions of this session.
+    /// Transactions committed since the task was acquired.
     pub commits: u64,
 }
 
