@@ -133,9 +133,9 @@ fn check_files(jars: &str, data: &Path) -> Result<()> {
         &segments(data, "__transaction_state-")?,
         &["--transaction-log-decoder"],
     )?;
-    for state in ["Ongoing", "PrepareCommit", "CompleteCommit"] {
+    for (state, number) in [("Ongoing", 1), ("PrepareCommit", 2), ("CompleteCommit", 4)] {
         assert!(
-            transactions.contains(state),
+            transactions.contains(&format!("\"transactionStatus\":{number},")),
             "no {state} in {}",
             head(&transactions)
         );
