@@ -74,6 +74,42 @@ async fn load_with(
     Ok(engine.load_file(&wasm).await?)
 }
 
+/// The ready-made plugins: `$MILLSTREAM_PLUGINS`, or `plugins/` of the source tree that this program was built from.
+fn ready_made_dir() -> PathBuf {
+    let named = std::env::var_os("MILLSTREAM_PLUGINS").map(PathBuf::from);
+    named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins"))
+}
+
+async fn load_ready_made(
+    engine: &Engine,
+    name: &str,
+    version: Option<&str>,
+    arguments: &PluginArguments,
+) -> anyhow::Result<Plugin> {
+    let dir = ready_made_dir();
+    let path = dir.join(name);
+    if !path.join("Cargo.toml").is_file() {
+        anyhow::bail!(
+            "there is no ready-made plugin {name} in {}; name a crate's folder (./{name}) or a file (./{name}.wasm)",
+            dir.display()
+        );
+    }
+    let plugin = load_with(engine, &path, arguments).await?;
+    let found = &plugin.descriptor().version;
+    match version {
+        Some(wanted) if !is_version(found, wanted) => {
+            anyhow::bail!("{name} is there in version {found}, and {wanted} is asked for")
+        }
+        _ => Ok(plugin),
+    }
+}
+
+/// `1.2` asks for any `1.2.x`.
+fn is_version(found: &str, wanted: &str) -> bool {
+    let rest = found.strip_prefix(wanted);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// Loads the plugin of every stage, by stage; what cannot be had is a problem at its place in the manifest.
 pub async fn load_all(
     manifest: &Manifest,
@@ -87,9 +123,9 @@ pub async fn load_all(
             PluginRef::Crate(path) | PluginRef::File(path) => {
                 load_with(&engine, path, arguments).await
             }
-            PluginRef::Named { name, .. } => Err(anyhow::anyhow!(
-                "there is no plugin named {name} on this node; name a crate's folder (./{name}) or a file (./{name}.wasm)"
-            )),
+            PluginRef::Named { name, version } => {
+                load_ready_made(&engine, name, version.as_deref(), arguments).await
+            }
         };
         match loaded {
             Ok(plugin) => {
@@ -124,4 +160,20 @@ pub fn facts(plugins: &BTreeMap<String, Arc<Plugin>>) -> BTreeMap<String, Plugin
         .iter()
         .map(|(stage, plugin)| (stage.clone(), facts(plugin)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_may_be_given_in_part() {
+        assert!(is_version("1.2.3", "1.2") && is_version("1.2.3", "1.2.3"));
+        assert!(!is_version("1.20.3", "1.2") && !is_version("1.2.3", "2"));
+    }
+
+    #[test]
+    fn the_ready_made_plugins_are_found() {
+        assert!(ready_made_dir().join("mask-digits/Cargo.toml").is_file());
+    }
 }
