@@ -3,7 +3,9 @@
 //! Read `node.rs` first, then `clients.rs`.
 
 mod clients;
+mod dump;
 mod node;
 
 pub use clients::{Client, kafka_tool, kcat, python};
+pub use dump::check_files;
 pub use node::{Node, NodeCommand, Stopped, program};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use millstream_end_to_end::{Client, NodeCommand, kcat};
+use millstream_end_to_end::{Client, NodeCommand, check_files, kcat};
 use millstream_oracle::{Comparison, Order, Record, parse_kcat};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -20,6 +20,7 @@ const LIFE_MS: std::ops::Range<u64> = 100..400;
 const MISSES_PER_KILL_MAX: usize = 20;
 const RUN_LIMIT: Duration = Duration::from_secs(300);
 const OUTPUT_TOPICS: [&str; 3] = ["flights.late", "flights.ontime", "flights.dead"];
+const GROUPS: [&str; 2] = ["millstream.flights.clean", "millstream.flights.route"];
 /// Its headers hold the offset in the input topic, which depends on where transactions ended.
 const DEAD_LETTER_TOPIC: &str = "flights.dead";
 
@@ -71,6 +72,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "the same records in the same order per key: {} kills changed nothing",
         arguments.kills
     );
+    if let Some(jars) = Client::ApacheKafka.find() {
+        check_files(&jars, &stormy, &OUTPUT_TOPICS, &GROUPS)?;
+        println!("Kafka's DumpLogSegments reads the files that the storm left");
+    }
     Ok(())
 }
 

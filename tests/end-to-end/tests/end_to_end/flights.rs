@@ -5,14 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use millstream_end_to_end::{Client, NodeCommand, kafka_tool, kcat};
+use millstream_end_to_end::{Client, NodeCommand, check_files, kcat};
 use millstream_oracle::{Comparison, Order, Record, flights, parse_kcat};
 use serde_json::Value;
 
 use crate::scene::root;
 
+/// Topics whose files must hold committed transactions, and groups whose offsets must be there.
+const OUTPUTS: &[&str] = &["flights.late", "flights.ontime", "flights.dead"];
+const GROUPS: &[&str] = &["millstream.flights.clean", "millstream.flights.route"];
 const RUN_LIMIT: Duration = Duration::from_secs(240);
-const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 
 #[test]
 fn the_flights_example_commits_exactly_what_it_should() -> Result<()> {
@@ -29,7 +31,7 @@ fn the_flights_example_commits_exactly_what_it_should() -> Result<()> {
         check_records(&program, &data)?;
     }
     if let Some(jars) = Client::ApacheKafka.find() {
-        check_files(&jars, &data)?;
+        check_files(&jars, &data, OUTPUTS, GROUPS)?;
     }
     Ok(())
 }
@@ -47,7 +49,7 @@ fn check_records(program: &str, data: &Path) -> Result<()> {
     let node = NodeCommand::serve(data).start()?;
     let address = node.kafka.to_string();
     let mut found = Vec::new();
-    for topic in ["flights.late", "flights.ontime", "flights.dead"] {
+    for topic in OUTPUTS {
         let read = [
             "-b",
             &address,
@@ -94,88 +96,4 @@ fn check_that_the_comparison_can_fail(
         comparison.compare(expected, &added).is_err(),
         "an added record went unnoticed"
     );
-}
-
-/// Kafka's reader over our files: valid batches, commit markers, offsets, transactions.
-fn check_files(jars: &str, data: &Path) -> Result<()> {
-    let outputs = dump(jars, &segments(data, "flights.late-")?, &[])?;
-    assert!(outputs.contains("isvalid: true"), "{}", head(&outputs));
-    assert!(!outputs.contains("isvalid: false"), "a batch is not valid");
-    assert!(
-        outputs.contains("endTxnMarker: COMMIT"),
-        "{}",
-        head(&outputs)
-    );
-    assert!(
-        outputs.contains("isTransactional: true"),
-        "{}",
-        head(&outputs)
-    );
-
-    let offsets = dump(
-        jars,
-        &segments(data, "__consumer_offsets-")?,
-        &["--offsets-decoder"],
-    )?;
-    assert!(
-        offsets.contains("millstream.flights.clean"),
-        "{}",
-        head(&offsets)
-    );
-    assert!(
-        offsets.contains("millstream.flights.route"),
-        "{}",
-        head(&offsets)
-    );
-
-    let transactions = dump(
-        jars,
-        &segments(data, "__transaction_state-")?,
-        &["--transaction-log-decoder"],
-    )?;
-    for (state, number) in [("Ongoing", 1), ("PrepareCommit", 2), ("CompleteCommit", 4)] {
-        assert!(
-            transactions.contains(&format!("\"transactionStatus\":{number},")),
-            "no {state} in {}",
-            head(&transactions)
-        );
-    }
-    Ok(())
-}
-
-fn dump(jars: &str, files: &str, extra: &[&str]) -> Result<String> {
-    let mut arguments = vec!["--deep-iteration", "--print-data-log", "--files", files];
-    arguments.extend(extra);
-    kafka_tool(jars, DUMP, &arguments)
-}
-
-/// The non-empty segments of all partitions whose folder begins so, separated by commas.
-fn segments(data: &Path, prefix: &str) -> Result<String> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(data)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(prefix) {
-            continue;
-        }
-        for file in std::fs::read_dir(entry.path())? {
-            let file = file?;
-            let is_segment = file
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "log");
-            if is_segment && file.metadata()?.len() > 0 {
-                paths.push(file.path().display().to_string());
-            }
-        }
-    }
-    assert!(
-        !paths.is_empty(),
-        "no segments of {prefix} in {}",
-        data.display()
-    );
-    Ok(paths.join(","))
-}
-
-fn head(text: &str) -> String {
-    text.chars().take(2_000).collect()
 }
