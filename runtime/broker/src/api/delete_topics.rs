@@ -49,7 +49,7 @@ async fn delete(context: &RequestContext, wanted: DeleteTopicState) -> Deletable
                 let code = ErrorCode::UnknownTopicId;
                 let failure = TopicFailure {
                     code,
-                    message: code.sentence().to_owned(),
+                    message: code.to_string(),
                 };
                 return refused(None, wanted.topic_id, failure);
             }

@@ -65,7 +65,7 @@ fn failed(key: String, error: ErrorCode) -> Coordinator {
         host: String::new(),
         port: -1,
         error_code: error.code(),
-        error_message: Some(error.sentence().to_owned()),
+        error_message: Some(error.to_string()),
     }
 }
 

@@ -127,7 +127,7 @@ mod tests {
         let error = ClientError::refused("topic \"a\"", ErrorCode::TopicAlreadyExists);
         assert_eq!(
             error.to_string(),
-            "topic \"a\" was refused: TOPIC_ALREADY_EXISTS: Topic with this name already exists."
+            "topic \"a\" was refused: TOPIC_ALREADY_EXISTS"
         );
         let error = ClientError::Refused {
             what: "topic \"a\"".to_owned(),
