@@ -62,11 +62,12 @@ async fn mask_digits_runs_in_the_host() {
         ),
         ("mask-digits", &["masked".to_owned()][..])
     );
-    assert_eq!(plugin.descriptor().config_schema, None);
+    let schema = plugin.descriptor().config_schema.clone().unwrap();
+    assert!(schema["properties"]["keep"].is_object(), "{schema}");
     let fixtures = r#"{"key":"k1","value":"a1b22","headers":{"n":"7"}}
                       {"key":null,"value":null}"#;
     assert_eq!(
-        outcomes(&plugin, fixtures, Value::Null).await.unwrap(),
+        outcomes(&plugin, fixtures, json!({})).await.unwrap(),
         [
             json!({"emitted": [{"output": "masked", "key": "k1", "value": "a#b##", "headers": [["n", "7"]]}]}),
             json!({"emitted": [{"output": "masked", "key": null, "value": null}]}),
