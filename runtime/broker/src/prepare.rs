@@ -73,7 +73,7 @@ pub(crate) fn prepare(
         return Err(PrepareError::ZstdTooEarly);
     }
     let max_timestamp = batch.validate_produced(limits.decompressed_bytes_max)?;
-    if settings.compacted {
+    if settings.log.cleanup.compact {
         check_keys(&batch, limits)?;
     }
     if let Some(codec) = settings.compression

@@ -1,7 +1,7 @@
 //! A topic's settings in the form in which the broker and its logs use them.
 
 use millstream_cluster::configs::EffectiveConfig;
-use millstream_log::LogConfig;
+use millstream_log::{CleanupPolicy, LogConfig};
 use millstream_records::{Compression, TimestampType};
 
 /// The settings of a topic in effect.
@@ -9,8 +9,6 @@ use millstream_records::{Compression, TimestampType};
 pub struct TopicSettings {
     /// `min.insync.replicas`
     pub min_insync_replicas: usize,
-    /// Whether `cleanup.policy` holds `compact`: then every record needs a key.
-    pub compacted: bool,
     /// The codec in which batches are stored; none keeps the producer's.
     pub compression: Option<Compression>,
     /// What the log itself must know.
@@ -36,7 +34,6 @@ impl TopicSettings {
         };
         TopicSettings {
             min_insync_replicas: usize::try_from(config.whole("min.insync.replicas")).unwrap_or(1),
-            compacted: config.lists("cleanup.policy", "compact"),
             compression,
             log: LogConfig {
                 segment_bytes: size("segment.bytes").min(LogConfig::SEGMENT_BYTES_MAX),
@@ -48,6 +45,19 @@ impl TopicSettings {
                 timestamp_before_max_ms: config.whole("message.timestamp.before.max.ms"),
                 timestamp_after_max_ms: config.whole("message.timestamp.after.max.ms"),
                 compression_type: compression,
+                cleanup: CleanupPolicy {
+                    delete: config.lists("cleanup.policy", "delete"),
+                    compact: config.lists("cleanup.policy", "compact"),
+                },
+                retention_ms: config.whole("retention.ms"),
+                retention_bytes: config.whole("retention.bytes"),
+                file_delete_delay_ms: config.whole("file.delete.delay.ms"),
+                segment_jitter_ms: config.whole("segment.jitter.ms"),
+                preallocate: config.flag("preallocate"),
+                min_cleanable_dirty_ratio: config.real("min.cleanable.dirty.ratio"),
+                min_compaction_lag_ms: config.whole("min.compaction.lag.ms"),
+                max_compaction_lag_ms: config.whole("max.compaction.lag.ms"),
+                delete_retention_ms: config.whole("delete.retention.ms"),
             },
         }
     }
@@ -75,7 +85,8 @@ mod tests {
             topic: &topic,
             node: &node,
         });
-        assert!(settings.compacted);
+        assert!(settings.log.cleanup.compact);
+        assert!(!settings.log.cleanup.delete);
         assert_eq!(settings.compression, Some(Compression::Zstd));
         assert_eq!(settings.min_insync_replicas, 2);
         assert_eq!(settings.log.segment_bytes, 4096);
@@ -86,6 +97,5 @@ mod tests {
             node: &node,
         });
         assert_eq!(defaults.log, LogConfig::default());
-        assert!(!defaults.compacted);
     }
 }

@@ -424,6 +424,16 @@ impl<'a> EffectiveConfig<'a> {
         self.text(name).parse().unwrap_or_else(|_| fallback())
     }
 
+    /// The fraction in effect; as [`EffectiveConfig::whole`].
+    pub fn real(&self, name: &str) -> f64 {
+        let fallback = || {
+            topic_setting(name)
+                .and_then(|setting| setting.default.parse().ok())
+                .unwrap_or(0.0)
+        };
+        self.text(name).parse().unwrap_or_else(|_| fallback())
+    }
+
     /// Whether a flag is set.
     pub fn flag(&self, name: &str) -> bool {
         self.text(name).eq_ignore_ascii_case("true")

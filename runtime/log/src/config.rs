@@ -55,8 +55,17 @@ pub struct UnknownFlushMode {
     pub found: String,
 }
 
+/// What happens to old records; `cleanup.policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanupPolicy {
+    /// Old segments go by age and size.
+    pub delete: bool,
+    /// Of each key the last record stays.
+    pub compact: bool,
+}
+
 /// Settings of one log. Each keeps the meaning of Kafka's topic setting of the same name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: the active segment is rolled before it grows beyond this.
     pub segment_bytes: u32,
@@ -77,6 +86,26 @@ pub struct LogConfig {
     /// `compression.type`: the codec that the topic asks for; none means that the producer chooses.
     /// The log stores what it is given; whoever appends re-encodes beforehand.
     pub compression_type: Option<Compression>,
+    /// `cleanup.policy`
+    pub cleanup: CleanupPolicy,
+    /// `retention.ms`: a rolled segment whose newest record is older goes; negative: never.
+    pub retention_ms: i64,
+    /// `retention.bytes`: the oldest segments go while the rest is at least so large; negative: never.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the files of a segment stay after it has left the log.
+    pub file_delete_delay_ms: i64,
+    /// `segment.jitter.ms`: most that is taken off `segment.ms`, so that not all logs roll at once.
+    pub segment_jitter_ms: i64,
+    /// `preallocate`: a new segment's file gets its room at once.
+    pub preallocate: bool,
+    /// `min.cleanable.dirty.ratio`: the log is compacted when so much of it is dirty.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: younger records are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a record that is older makes the log due for compaction at any ratio.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long a tombstone, or a marker without data, stays after compaction met it.
+    pub delete_retention_ms: i64,
 }
 
 impl LogConfig {
@@ -96,6 +125,19 @@ impl Default for LogConfig {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 60 * 60 * 1000,
             compression_type: None,
+            cleanup: CleanupPolicy {
+                delete: true,
+                compact: false,
+            },
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
+            segment_jitter_ms: 0,
+            preallocate: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
         }
     }
 }

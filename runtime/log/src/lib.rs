@@ -16,7 +16,7 @@ mod segment;
 mod store;
 pub mod testing;
 
-pub use config::{FlushMode, LogConfig, StoreOptions, UnknownFlushMode};
+pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlushMode};
 pub use index::AbortedTxn;
 pub use journal::Lsn;
 pub use log::{
