@@ -1,6 +1,7 @@
 //! Clients that others wrote. `cargo xtask test` installs them and says where they are.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -42,6 +43,16 @@ impl Client {
 /// Runs kcat with the given standard input and gives back its standard output.
 pub fn kcat(kcat: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
     run(Command::new(kcat).args(arguments), input)
+}
+
+/// What kcat reads of a topic from the beginning to its end with `read_committed`: one JSON object per line.
+pub fn kcat_read_committed(kcat_program: &str, broker: SocketAddr, topic: &str) -> Result<Vec<u8>> {
+    let broker = broker.to_string();
+    let isolation = "isolation.level=read_committed";
+    let arguments = [
+        "-b", &broker, "-X", isolation, "-C", "-e", "-q", "-J", "-t", topic,
+    ];
+    kcat(kcat_program, &arguments, b"")
 }
 
 /// Runs a Python script.

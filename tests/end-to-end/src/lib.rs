@@ -6,6 +6,6 @@ mod clients;
 mod dump;
 mod node;
 
-pub use clients::{Client, kafka_tool, kcat, python};
+pub use clients::{Client, kafka_tool, kcat, kcat_read_committed, python};
 pub use dump::check_files;
 pub use node::{Node, NodeCommand, Stopped, program};

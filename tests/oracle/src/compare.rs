@@ -26,7 +26,8 @@ pub enum Order {
 #[derive(Debug, Clone)]
 pub struct Comparison {
     order: Order,
-    ignored_headers: BTreeSet<String>,
+    /// Topic and name of headers whose values may differ.
+    free_headers: BTreeSet<(String, String)>,
     samples_max: usize,
 }
 
@@ -41,7 +42,7 @@ impl Comparison {
     pub fn new() -> Self {
         Self {
             order: Order::PerKey,
-            ignored_headers: BTreeSet::new(),
+            free_headers: BTreeSet::new(),
             samples_max: 10,
         }
     }
@@ -51,9 +52,10 @@ impl Comparison {
         self
     }
 
-    /// Leaves out the headers of this topic's records; `check_each` can look at them instead.
-    pub fn ignore_headers_of(mut self, topic: &str) -> Self {
-        self.ignored_headers.insert(topic.to_owned());
+    /// Any value will do in this header of this topic's records; the header must still stand in its place.
+    pub fn any_value_of(mut self, topic: &str, header: &str) -> Self {
+        self.free_headers
+            .insert((topic.to_owned(), header.to_owned()));
         self
     }
 
@@ -89,16 +91,19 @@ impl Comparison {
     }
 
     fn prepared<'r>(&self, records: &'r [Record]) -> Vec<Cow<'r, Record>> {
-        let strip = |record: &'r Record| {
-            if !self.ignored_headers.contains(&record.topic) {
-                return Cow::Borrowed(record);
+        let without_free_values = |record: &'r Record| {
+            let mut prepared = Cow::Borrowed(record);
+            for (topic, name) in &self.free_headers {
+                if *topic == record.topic {
+                    let headers = prepared.to_mut().headers.iter_mut();
+                    for (_, value) in headers.filter(|(found, _)| found == name.as_bytes()) {
+                        *value = None;
+                    }
+                }
             }
-            Cow::Owned(Record {
-                headers: Vec::new(),
-                ..record.clone()
-            })
+            prepared
         };
-        records.iter().map(strip).collect()
+        records.iter().map(without_free_values).collect()
     }
 
     fn samples_of(&self, records: &[&Record]) -> Vec<Record> {

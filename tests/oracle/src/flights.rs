@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Record, partition_for_key};
+use crate::{Header, Record, partition_for_key};
 
 /// Partitions of every topic of the example.
 pub const PARTITIONS: i32 = 4;
@@ -27,9 +27,9 @@ pub const LATE_ROWS: usize = 27_789;
 pub const ONTIME_ROWS: usize = 299_557;
 pub const DEAD_ROWS: usize = 9_430;
 
-/// The expected records of `RESULTS`, from a file that ends in `.zst` or is plain CSV. Dead letters have no headers
-/// here (they depend on the run); compare them with `ignore_headers_of(DEAD)` and look
-/// at them with `check_each`.
+/// The expected records of `RESULTS`, from a file that ends in `.zst` or is plain CSV. Which offset a dead letter names
+/// depends on the run: compare them with `any_value_of(DEAD, dead_letters::OFFSET)`, and the offsets with
+/// `dead_letters::check_origins`.
 pub fn expected(csv: &Path) -> Result<Vec<Record>> {
     expected_of(csv, &RESULTS)
 }
@@ -54,14 +54,20 @@ pub fn expected_from(csv: impl Read, topics: &[&str]) -> Result<Vec<Record>> {
         let row: Vec<_> = columns.iter().map(String::as_str).zip(row.iter()).collect();
         let key = field(&row, "dest")?.as_bytes();
         let timestamp = milliseconds(field(&row, "time_hour")?)?;
+        let partition = partition_for_key(key, PARTITIONS);
         for (topic, value) in outcomes(&row)? {
             if topics.contains(&topic) {
+                let headers = if topic == DEAD {
+                    dead_headers(&row, partition)?
+                } else {
+                    Vec::new()
+                };
                 records.push(Record {
                     topic: topic.to_owned(),
-                    partition: partition_for_key(key, PARTITIONS),
+                    partition,
                     key: Some(key.to_vec()),
                     value: Some(value.into_bytes()),
-                    headers: Vec::new(),
+                    headers,
                     timestamp,
                 });
             }
@@ -83,6 +89,30 @@ fn outcomes(row: &[(&str, &str)]) -> Result<Vec<(&'static str, String)>> {
         (CLEAN, clean.clone()),
         (route, clean),
     ])
+}
+
+/// What the headers of a refused row say, but for the offset. A flight that never left has no departure delay either,
+/// and that column is looked at first.
+fn dead_headers(row: &[(&str, &str)], partition: i32) -> Result<Vec<Header>> {
+    let column = match number(row, "dep_delay")? {
+        None => "dep_delay",
+        Some(_) => "arr_delay",
+    };
+    let headers = [
+        ("pipeline", "flights".to_owned()),
+        ("stage", "clean".to_owned()),
+        ("topic", SOURCE.to_owned()),
+        ("partition", partition.to_string()),
+        ("offset", "?".to_owned()),
+        ("code", "0".to_owned()),
+        ("message", format!("no {column}")),
+    ];
+    Ok(headers
+        .map(|(name, value)| {
+            let name = format!("millstream.dead.{name}");
+            (name.into_bytes(), Some(value.into_bytes()))
+        })
+        .into())
 }
 
 /// The row as a JSON object, every field a string.

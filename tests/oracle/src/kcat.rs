@@ -13,9 +13,15 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::Record;
 
-/// Reads kcat's output. The order of records within each partition is kept; an offset that does not rise within its
-/// partition is an error (something was delivered twice or out of order).
+/// As [`parse_kcat_with_offsets`], without the offsets.
 pub fn parse_kcat(output: impl BufRead) -> Result<Vec<Record>> {
+    let records = parse_kcat_with_offsets(output)?;
+    Ok(records.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Reads kcat's output: offsets and records. The order of records within each partition is kept; an offset that does
+/// not rise within its partition is an error (something was delivered twice or out of order).
+pub fn parse_kcat_with_offsets(output: impl BufRead) -> Result<Vec<(i64, Record)>> {
     let mut records = Vec::new();
     let mut last_offsets: HashMap<(String, i32), i64> = HashMap::new();
     for (index, line) in output.split(b'\n').enumerate() {
@@ -41,7 +47,7 @@ pub fn parse_kcat(output: impl BufRead) -> Result<Vec<Record>> {
                 "line {number}: {topic}-{partition} has offset {offset} after {last}"
             );
         }
-        records.push(record);
+        records.push((offset, record));
     }
     Ok(records)
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+/// A header's name and value.
+pub type Header = (Vec<u8>, Option<Vec<u8>>);
 
 /// Everything about a record that a pipeline answers for. Its offset is not part of it: where transactions end decides
 /// how many markers lie between records. The order of records of a partition is their order in a list.
@@ -12,7 +13,7 @@ pub struct Record {
     pub partition: i32,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Vec<Header>,
     /// Milliseconds since 1970.
     pub timestamp: i64,
 }
@@ -63,29 +64,4 @@ impl fmt::Display for Shown<'_> {
             }
         }
     }
-}
-
-/// Asks `predicate` about every record of `topic` and reports those that it refuses, the first ten in full.
-/// Used for what cannot be foretold byte by byte, such as a dead letter's headers.
-pub fn check_each(
-    records: &[Record],
-    topic: &str,
-    mut predicate: impl FnMut(&Record) -> std::result::Result<(), String>,
-) -> Result<usize> {
-    let mut checked = 0;
-    let mut refused = 0;
-    let mut report = String::new();
-    for record in records.iter().filter(|record| record.topic == topic) {
-        checked += 1;
-        if let Err(reason) = predicate(record) {
-            refused += 1;
-            if refused <= 10 {
-                report += &format!("\n  {reason}: {record}");
-            }
-        }
-    }
-    if refused > 0 {
-        bail!("{refused} of {checked} records of {topic} are not as they should be:{report}");
-    }
-    Ok(checked)
 }

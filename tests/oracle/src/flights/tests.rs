@@ -38,6 +38,11 @@ fn rows_go_where_their_delay_sends_them() {
         values(&records, DEAD)[1],
         r#"{"year":"2013","month":"1","day":"1","dep_time":"NA","sched_dep_time":"1630","dep_delay":"NA","arr_time":"NA","sched_arr_time":"1815","arr_delay":"NA","carrier":"EV","flight":"4308","tailnum":"N18120","origin":"EWR","dest":"RDU","air_time":"NA","distance":"416","hour":"16","minute":"30","time_hour":"2013-01-01T21:00:00Z"}"#
     );
+    let reasons: Vec<_> = records
+        .iter()
+        .filter_map(|record| record.header("millstream.dead.message"))
+        .collect();
+    assert_eq!(reasons, [&b"no arr_delay"[..], b"no dep_delay"]);
     assert_eq!(values(&records, SOURCE).len(), 5);
     assert_eq!(values(&records, SOURCE)[2..4], values(&records, DEAD)[..]);
     let mut both = [values(&records, ONTIME), values(&records, LATE)].concat();
