@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millstream_records::{Compression, TimestampType};
 
+use crate::cleaner::CleanerOptions;
 use crate::clock::Clock;
 use crate::fs::FileSystem;
 
@@ -164,6 +165,8 @@ pub struct StoreOptions {
     pub journal_file_bytes_max: u64,
     /// `producer.id.expiration.ms`: a producer's state is forgotten after so long without an append.
     pub producer_id_expiration_ms: i64,
+    /// How logs are compacted at the start; see [`crate::LogStore::set_cleaner_options`].
+    pub cleaner: CleanerOptions,
 }
 
 impl StoreOptions {
@@ -181,6 +184,7 @@ impl StoreOptions {
             checkpoint_journal_bytes: 512 << 20,
             journal_file_bytes_max: 64 << 20,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+            cleaner: CleanerOptions::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Read `log/mod.rs` first (the life of one partition), then `journal/mod.rs` for how an append becomes durable.
 
 pub mod checkpoint;
+mod cleaner;
 pub mod clock;
 mod config;
 mod epochs;
@@ -16,6 +17,7 @@ mod segment;
 mod store;
 pub mod testing;
 
+pub use cleaner::CleanerOptions;
 pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlushMode};
 pub use index::AbortedTxn;
 pub use journal::Lsn;

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::fs::{FileLock, OpenMode};
 use crate::journal::{EntryKind, EntryRef, FlushListener, Lsn};
 use crate::log::{Log, LogId};
-use crate::{FlushMode, LogConfig, StoreOptions, failpoint};
+use crate::{CleanerOptions, FlushMode, LogConfig, StoreOptions, failpoint};
 
 pub use error::{Problem, StoreError};
 pub use open::RecoveryReport;
@@ -59,6 +59,7 @@ pub struct LogStore {
     text_files: Mutex<HashMap<&'static str, OffsetMap>>,
     /// Names in the data directory changed since they were last synced.
     names_changed: AtomicBool,
+    cleaner: Mutex<CleanerOptions>,
     worker: Worker,
     is_closed: AtomicBool,
     /// Last, so that everything is gone when another process may come.
@@ -156,6 +157,16 @@ impl LogStore {
     /// The clock that this store and its logs go by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.options.clock
+    }
+
+    /// How logs are compacted now.
+    pub fn cleaner_options(&self) -> CleanerOptions {
+        self.cleaner.lock().clone()
+    }
+
+    /// Changes how logs are compacted; a pass that runs already ends by the old settings.
+    pub fn set_cleaner_options(&self, options: CleanerOptions) {
+        *self.cleaner.lock() = options;
     }
 
     pub fn node_id(&self) -> i32 {

@@ -348,6 +348,7 @@ impl Opening {
             .map(|log| (key_of(&log), log))
             .collect();
         let store = LogStore {
+            cleaner: Mutex::new(self.options.cleaner.clone()),
             options: self.options,
             meta,
             shared: self.shared,

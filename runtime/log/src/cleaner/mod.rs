@@ -1,0 +1,5 @@
+//! Log compaction: of each key the last record stays.
+
+mod options;
+
+pub use options::CleanerOptions;
