@@ -255,7 +255,7 @@ fn append_one(
         }
         Err(error) => {
             let code = append_error(&error);
-            if code == ErrorCode::KafkaStorageError {
+            if code == ErrorCode::KafkaStorageError && !error.is_of_the_node() {
                 tracing::error!(topic = %partition.topic.name, partition = partition.index, %error, "append failed");
             }
             Err(Failure {

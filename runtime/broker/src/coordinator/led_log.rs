@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_log::{AppendOptions, Appended, Isolation, Log, Lsn, VerificationGuard};
+use millstream_log::{AppendOptions, Appended, Health, Isolation, Log, Lsn, VerificationGuard};
 use millstream_records::{BatchBuilder, BatchOptions, BatchView, Marker, ProducerStamp, batches};
 use millstream_wire::ErrorCode;
 
@@ -108,6 +108,15 @@ impl LedLog {
         self.log.offsets().high_watermark
     }
 
+    /// KAFKA_STORAGE_ERROR when the node takes no writes until it is restarted: there is no point in
+    /// waiting for anything, nor in trying again.
+    pub(crate) fn check_alive(&self) -> Result<(), ErrorCode> {
+        match self.log.health() {
+            Health::Poisoned { .. } => Err(ErrorCode::KafkaStorageError),
+            Health::Ok | Health::Full { .. } => Ok(()),
+        }
+    }
+
     /// Waits until everything that is in the log now is committed.
     pub(crate) async fn all_committed(&self) -> Result<(), ErrorCode> {
         let moved = Arc::new(Notify::new());
@@ -115,6 +124,7 @@ impl LedLog {
         let end = self.log.offsets().log_end;
         let until = Instant::now() + COMMIT_WAIT_MAX;
         while self.high_watermark() < end {
+            self.check_alive()?;
             // Woken, or not in time: either way the loop looks again.
             if timeout_at(until, moved.notified()).await.is_err() {
                 return Err(ErrorCode::NotEnoughReplicas);

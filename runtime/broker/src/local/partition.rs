@@ -69,7 +69,7 @@ impl Local {
         }
         partition.log.append(batch, options).map_err(|error| {
             let code = append_error(&error);
-            if code == ErrorCode::KafkaStorageError {
+            if code == ErrorCode::KafkaStorageError && !error.is_of_the_node() {
                 tracing::error!(%topic, partition = index, %error, "append failed");
             }
             code

@@ -260,8 +260,9 @@ impl TransactionCoordinator {
     }
 }
 
-/// Writes the markers of a decision until they are all written. Between two
-/// tries it does not hold the coordinator.
+/// Writes the markers of a decision until they are all written, or the node
+/// takes no writes any more. Between two tries it does not hold the
+/// coordinator.
 async fn finish_until_done(coordinator: Weak<TransactionCoordinator>, entry: Arc<Entry>) {
     let last_ms = RETRY_MS[RETRY_MS.len() - 1];
     for pause_ms in RETRY_MS.into_iter().chain(std::iter::repeat(last_ms)) {
@@ -270,6 +271,10 @@ async fn finish_until_done(coordinator: Weak<TransactionCoordinator>, entry: Arc
         };
         match this.finish_in_order(&entry).await {
             Ok(()) => break,
+            Err(error) if entry.led.check_alive().is_err() => {
+                tracing::warn!(id = %entry.id, %error, "markers are written by the next start");
+                break;
+            }
             Err(error) => {
                 tracing::warn!(id = %entry.id, %error, "markers could not be written");
             }

@@ -74,7 +74,10 @@ impl Entry {
         );
         let value = stored::value(&next).map_err(|_| ErrorCode::UnknownServerError)?;
         let batch = batch_of([(&self.key[..], Some(&value[..]))], now_ms, None)?;
-        let appended = self.led.append(batch, None).map_err(append_error)?;
+        let appended = self
+            .led
+            .append(batch, None)
+            .map_err(|error| self.answer_of(error))?;
         state.transaction.install(next);
         state.last_lsn = Some(appended.lsn);
         Ok(appended.lsn)
@@ -86,15 +89,24 @@ impl Entry {
         self.led
             .append(batch, None)
             .map(|_| ())
-            .map_err(append_error)
+            .map_err(|error| self.answer_of(error))
     }
 
     /// Waits until what was appended up to `lsn` is durable.
     pub(super) async fn flushed(&self, lsn: Option<Lsn>) -> Result<(), ErrorCode> {
         match lsn {
             None => Ok(()),
-            Some(lsn) => self.led.flushed(lsn).await.map_err(append_error),
+            Some(lsn) => self
+                .led
+                .flushed(lsn)
+                .await
+                .map_err(|error| self.answer_of(error)),
         }
+    }
+
+    /// What a client is told: a node that takes no writes any more says so.
+    fn answer_of(&self, error: ErrorCode) -> ErrorCode {
+        self.led.check_alive().err().unwrap_or(append_error(error))
     }
 }
 

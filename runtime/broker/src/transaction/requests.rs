@@ -40,7 +40,8 @@ pub(crate) enum Durability {
 
 impl TransactionCoordinator {
     /// Looks at an entry until no decision is in the way, or the bound is
-    /// reached: then CONCURRENT_TRANSACTIONS.
+    /// reached: then CONCURRENT_TRANSACTIONS. KAFKA_STORAGE_ERROR at once when
+    /// the node cannot finish the decision.
     async fn look<T>(
         &self,
         entry: &Arc<Entry>,
@@ -58,6 +59,7 @@ impl TransactionCoordinator {
                     return Ok(done);
                 }
             }
+            entry.led.check_alive()?;
             let until = *until.get_or_insert_with(|| {
                 Instant::now() + Duration::from_millis(self.settings.wait_ms_max)
             });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_log::testing::{Fault, FaultyCall};
 use millstream_log::{FlushMode, VerificationGuard};
 use millstream_records::NO_SEQUENCE;
 use millstream_wire::ErrorCode;
@@ -273,4 +274,58 @@ async fn idle_ids_are_forgotten_and_open_ones_are_not() {
     let node = node.reloaded();
     assert_eq!(node.transactions.end(ID, producer, true).await, unknown);
     assert_eq!(init(&node).await.epoch, 0);
+}
+
+/// Fails the next flush of the journal, and with it the node.
+fn fail_next_flush(node: &TestNode) {
+    node.fs.inject(Fault {
+        call: FaultyCall::Sync,
+        path_contains: ".journal".to_owned(),
+        nth: 1,
+        kind: std::io::ErrorKind::Other,
+    });
+}
+
+/// Nothing that is asked of a node whose flush failed can be had by waiting: it says so at once,
+/// whatever the transaction was in the middle of.
+#[tokio::test]
+async fn a_node_that_takes_no_writes_says_so_instead_of_asking_to_wait() {
+    for sole_replica in [true, false] {
+        let node = TestNode::new(FlushMode::Journal, sole_replica);
+        let producer = init(&node).await;
+        let held = node.fs.hold_syncs();
+        open(&node, producer).await;
+        fail_next_flush(&node);
+        let storage = Err(ErrorCode::KafkaStorageError);
+        let transactions = Arc::clone(&node.transactions);
+        let ended = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+        a_while().await;
+        drop(held);
+        assert_eq!(
+            ended.await.unwrap(),
+            storage,
+            "sole replica: {sole_replica}"
+        );
+        for expected in [None, Some(producer)] {
+            let begun = node.transactions.init_producer_id(ID, 60_000, expected);
+            assert_eq!(begun.await.map(|_| ()), storage);
+        }
+        assert_eq!(node.transactions.end(ID, producer, true).await, storage);
+        node.transactions.close().await;
+    }
+}
+
+/// A wait for replicas ends when the node fails, not when its time is over.
+#[tokio::test]
+async fn a_wait_for_the_high_watermark_ends_when_the_node_fails() {
+    let node = TestNode::new(FlushMode::Journal, false);
+    let producer = init(&node).await;
+    let held = node.fs.hold_syncs();
+    open(&node, producer).await;
+    fail_next_flush(&node);
+    let led = node.ports.led("out", 0).unwrap();
+    let waits = tokio::spawn(async move { led.all_committed().await });
+    a_while().await;
+    drop(held);
+    assert_eq!(waits.await.unwrap(), Err(ErrorCode::KafkaStorageError));
 }

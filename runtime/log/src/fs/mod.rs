@@ -140,6 +140,9 @@ pub trait File: Send + Sync + Debug {
     /// Reserves blocks for the first `len` bytes and makes the file at least that long.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
+    /// Says that the first `len` bytes will be written or read soon, so that the system may fetch them.
+    fn will_need(&self, _len: u64) {}
+
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
 

@@ -8,13 +8,14 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
-use super::files::{Files, Prepared};
+use super::files::Files;
 use super::format::{FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader};
 use super::group::Group;
+use super::prepare::Prepared;
 use super::shared::Shared;
 use super::{JournalOptions, Lsn};
 use crate::failpoint;
-use crate::fs::{File, FileSystem};
+use crate::fs::File;
 
 /// The running thread.
 pub(super) struct Flusher {
@@ -35,9 +36,6 @@ impl Flusher {
 
 /// Where a new generation begins.
 pub(super) struct Beginning {
-    pub fs: Arc<dyn FileSystem>,
-    pub dir: PathBuf,
-    pub generation: u64,
     pub next_sequence: u64,
     pub first_lsn: Lsn,
     /// The number after the last entry of the generation before.
@@ -58,12 +56,9 @@ pub(super) fn start(
         shared: shared.clone(),
         next_bytes: options.first_file_bytes,
         next_sequence: beginning.next_sequence,
-        generation: beginning.generation,
         chain: beginning.chain,
         flushed: last_lsn,
         follows: beginning.follows,
-        fs: beginning.fs,
-        dir: beginning.dir,
         options,
         active: None,
         preparing: None,
@@ -97,6 +92,7 @@ impl Drop for PanicWatch {
 struct Active {
     file: Arc<dyn File>,
     path: PathBuf,
+    generation: u64,
     capacity: u64,
     position: u64,
 }
@@ -111,10 +107,7 @@ enum Trouble {
 /// The thread's own state.
 struct Writer {
     shared: Arc<Shared>,
-    fs: Arc<dyn FileSystem>,
-    dir: PathBuf,
     options: JournalOptions,
-    generation: u64,
     chain: u32,
     flushed: Lsn,
     /// Where the file to be made continues: behind what is flushed, or less at the very first.
@@ -152,14 +145,15 @@ impl Writer {
 
     /// Writes and syncs the group; an error poisons the journal.
     fn write(&mut self, group: &mut Group) -> Result<(), String> {
-        let header = GroupHeader {
+        let mut header = GroupHeader {
             previous_crc: 0,
             body_len: u32::try_from(group.bytes.len() - GROUP_HEADER_LEN)
                 .map_err(|error| error.to_string())?,
             entries: group.entries,
-            generation: self.generation,
+            generation: 0,
             first_lsn: group.first_lsn,
-            flushed_lsn: self.flushed,
+            // Not `flushed`: numbers that were left out before the first group prove nothing.
+            flushed_lsn: Lsn(self.follows.0.saturating_sub(1)),
         };
         assert_eq!(
             group.first_lsn,
@@ -179,11 +173,8 @@ impl Writer {
                 .map_err(|error| failed("writing", error))?;
             self.chain = file_header.crc();
         }
-        self.chain = GroupHeader {
-            previous_crc: self.chain,
-            ..header
-        }
-        .seal(&mut group.bytes);
+        (header.generation, header.previous_crc) = (active.generation, self.chain);
+        self.chain = header.seal(&mut group.bytes);
         active
             .file
             .write_at(&group.bytes, active.position)
@@ -232,7 +223,7 @@ impl Writer {
             .rolled(prepared.path.clone(), prepared.capacity, self.flushed);
         let header = FileHeader {
             sequence: prepared.sequence,
-            generation: self.generation,
+            generation: prepared.generation,
             first_lsn: self.flushed.next(),
             previous_crc: self.chain,
             follows: self.follows,
@@ -240,6 +231,7 @@ impl Writer {
         self.active = Some(Active {
             file: prepared.file,
             path: prepared.path,
+            generation: prepared.generation,
             capacity: prepared.capacity,
             position: FILE_HEADER_LEN as u64,
         });
@@ -263,14 +255,15 @@ impl Writer {
             Some(thread) => thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("preparing a file panicked"))),
-            None => Prepared::make(&*self.fs, &self.dir, self.next_sequence, size),
+            None => Prepared::make(&self.shared.files, self.next_sequence, size),
         };
         let extended = prepared.and_then(|mut prepared| {
             prepared.extend(bytes)?;
             Ok(prepared)
         });
         extended.map_err(|error| {
-            let reason = format!("preparing a file in {}: {error}", self.dir.display());
+            let dir = self.shared.files.dir.display();
+            let reason = format!("preparing a file in {dir}: {error}");
             match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Trouble::NoRoom(reason)
@@ -282,9 +275,9 @@ impl Writer {
 
     /// Makes the next file in the background.
     fn prepare_next(&mut self) {
-        let (fs, dir) = (self.fs.clone(), self.dir.clone());
+        let shared = self.shared.clone();
         let (sequence, bytes) = (self.next_sequence, self.next_bytes);
-        let make = move || Prepared::make(&*fs, &dir, sequence, bytes);
+        let make = move || Prepared::make(&shared.files, sequence, bytes);
         // When no thread can be had, the file is made when it is needed.
         self.preparing = thread::Builder::new()
             .name("journal-prepare".into())
@@ -297,7 +290,7 @@ impl Writer {
         let unused = self.preparing.take().map(JoinHandle::join);
         if let Some(Ok(Ok(prepared))) = unused {
             // If it stays, the next start deletes it.
-            let _ = self.fs.remove_file(&prepared.path);
+            let _ = self.shared.files.fs.remove_file(&prepared.path);
         }
         self.shared.thread_ended();
     }

@@ -1,6 +1,7 @@
 //! The bytes of a journal. All numbers are little-endian; all checksums CRC-32C.
 //!
-//! A file `<sequence, 20 digits>.journal` is one sector of header, then groups, then zeros:
+//! A file `<sequence, 20 digits>.journal` is one sector of header, then groups, then zeros or what
+//! the file's use before left there, under another generation:
 //!
 //! ```text
 //! file header            group (begins at a sector)        entry
@@ -143,8 +144,9 @@ impl<'a> EntryRef<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileHeader {
     pub sequence: u64,
-    /// Another one at each start of a journal.
+    /// Another one at each use of a file; its groups repeat it.
     pub generation: u64,
+    /// `Lsn::ZERO` in a reservation.
     pub first_lsn: Lsn,
     /// Checksum of the last group of the file before; 0 for the first of all.
     pub previous_crc: u32,
@@ -154,6 +156,22 @@ pub struct FileHeader {
 }
 
 impl FileHeader {
+    /// The header of a file that is ready and holds no entry yet. The true header replaces it together
+    /// with the first group, in one sector, so a file in use has one or the other.
+    pub fn reservation(sequence: u64, generation: u64) -> FileHeader {
+        FileHeader {
+            sequence,
+            generation,
+            first_lsn: Lsn::ZERO,
+            previous_crc: 0,
+            follows: Lsn::ZERO,
+        }
+    }
+
+    pub fn is_reservation(&self) -> bool {
+        self.first_lsn == Lsn::ZERO
+    }
+
     pub fn encode(&self) -> [u8; FILE_HEADER_LEN] {
         let mut bytes = [0; FILE_HEADER_LEN];
         bytes[..8].copy_from_slice(FILE_MAGIC);
@@ -168,7 +186,7 @@ impl FileHeader {
         bytes
     }
 
-    /// `None` when the header is not sound (a file that was prepared and not used is all zeros).
+    /// `None` when the header is not sound.
     pub fn decode(bytes: &[u8]) -> Option<FileHeader> {
         let covered = bytes.get(12..FILE_CRC_END)?;
         let sound = bytes.starts_with(FILE_MAGIC)

@@ -8,7 +8,7 @@
 //! - [`format`](mod@format): the bytes of files, groups and entries.
 //! - `group.rs`, `shared.rs`: what is collected, and who waits for it.
 //! - `flusher.rs`: the thread that writes and syncs; when it is idle it blocks.
-//! - `files.rs`: the files, prepared ahead, sealed, cut after a checkpoint.
+//! - `files.rs`, `prepare.rs`: the files, made ready ahead, sealed, cut after a checkpoint, used again.
 //! - `reader.rs`, `redo.rs`: reading back, and telling a torn end from damage.
 //!
 //! **When the disk fails.** A failed write or sync *poisons* the journal: nothing is tried again,
@@ -21,6 +21,7 @@ mod files;
 mod flusher;
 pub mod format;
 mod group;
+mod prepare;
 mod reader;
 mod redo;
 mod shared;
@@ -92,6 +93,8 @@ pub struct JournalOptions {
     pub file_bytes_max: u64,
     /// All files together at most. At this limit the journal is full until a checkpoint cuts it.
     pub total_bytes_max: u64,
+    /// Files that were cut and wait to be used again, together at most.
+    pub spare_bytes_max: u64,
     /// Bytes that were taken and are not durable yet, at most; at this limit an append blocks
     /// until the flusher has caught up (a single larger entry is let through alone).
     pub unflushed_bytes_max: usize,
@@ -105,6 +108,7 @@ impl Default for JournalOptions {
             first_file_bytes: 1 << 20,
             file_bytes_max: 64 << 20,
             total_bytes_max: 1 << 30,
+            spare_bytes_max: 512 << 20,
             unflushed_bytes_max: 16 << 20,
             on_roll: None,
         }
@@ -118,6 +122,7 @@ impl fmt::Debug for JournalOptions {
             .field("first_file_bytes", &self.first_file_bytes)
             .field("file_bytes_max", &self.file_bytes_max)
             .field("total_bytes_max", &self.total_bytes_max)
+            .field("spare_bytes_max", &self.spare_bytes_max)
             .field("unflushed_bytes_max", &self.unflushed_bytes_max)
             .finish_non_exhaustive()
     }
@@ -270,20 +275,26 @@ impl Journal {
         self.shared.wait_flushed_blocking(lsn)
     }
 
-    /// Deletes every file all of whose entries are below `lsn`. The caller promises that each log
+    /// Takes away every file all of whose entries are below `lsn`: it is deleted, or becomes a spare
+    /// that a later file is made of. The caller promises that each log
     /// is synced, and its recovery point durable, as far as these entries went. The file in use
     /// stays, but [`Journal::close`] deletes it too when nothing came after the cut.
     ///
     /// # Errors
-    /// `Poisoned` and nothing is deleted; `Io` when a file could not be deleted: it is tried
+    /// `Poisoned` and nothing goes; `Io` when a file could not be taken away: it is tried
     /// again at the next call, nothing is lost.
     pub fn cut_before(&self, lsn: Lsn) -> Result<(), JournalError> {
         self.shared.cut_before(lsn)
     }
 
-    /// Bytes of all files, the one in use counted with what it reserves.
+    /// Bytes of the files that hold entries, the one in use counted with what it reserves.
     pub fn bytes_in_files(&self) -> u64 {
         self.shared.files.bytes()
+    }
+
+    /// Bytes of the spares.
+    pub fn spare_bytes(&self) -> u64 {
+        self.shared.files.spare_bytes()
     }
 
     pub fn health(&self) -> JournalHealth {

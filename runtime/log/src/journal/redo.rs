@@ -11,11 +11,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use super::files::{Files, Sealed, parse_file_name};
+use super::files::{Files, Sealed, SpareLimits, parse_file_name};
 use super::flusher::{self, Beginning};
-use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, SECTOR};
+use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
 use super::reader::Reader;
 use super::{Journal, JournalError, JournalOptions, Lsn};
 use crate::fs::{FileSystem, OpenMode, create_dir_durably};
@@ -27,6 +25,9 @@ struct JournalFile {
     len: u64,
     /// `None`: never used, or its first write did not complete, or damaged.
     header: Option<FileHeader>,
+    /// The generation of this use of the file, as its header or its reservation says. What is there of
+    /// another one is older.
+    generation: Option<u64>,
     /// The last entry read from it.
     last_lsn: Option<Lsn>,
 }
@@ -123,15 +124,19 @@ impl Redo {
         let sealed: VecDeque<Sealed> = self.files.iter().map(JournalFile::to_sealed).collect();
         let first_lsn = self.expected.max(options.first_lsn);
         let beginning = Beginning {
-            fs: self.fs.clone(),
-            dir: self.dir.clone(),
-            generation: Uuid::new_v4().as_u64_pair().0,
             next_sequence: self.files.last().map_or(1, |file| file.sequence + 1),
             first_lsn,
             follows: self.expected,
             chain: self.chain,
         };
-        let files = Files::new(self.fs, self.dir.clone(), sealed);
+        let limits = SpareLimits {
+            file_bytes: options.file_bytes_max,
+            total_bytes: options.spare_bytes_max,
+        };
+        let files = Files::new(self.fs, self.dir.clone(), limits, sealed);
+        files
+            .adopt_spares()
+            .map_err(JournalError::io("listing", &self.dir))?;
         let (shared, flusher) = flusher::start(beginning, files, options)
             .map_err(JournalError::io("starting the thread of", &self.dir))?;
         Ok(Journal { shared, flusher })
@@ -201,8 +206,7 @@ impl Redo {
         let Some((header, crc)) = reader.sound_group(position)? else {
             return Ok(false);
         };
-        let generation = file.header.map(|header| header.generation);
-        let follows = Some(header.generation) == generation
+        let follows = Some(header.generation) == file.generation
             && header.first_lsn == self.expected
             && header.previous_crc == self.chain;
         if !follows {
@@ -231,9 +235,6 @@ impl Redo {
 
     /// The journal ends at the position, unless a later group proves that more was flushed.
     fn check_torn_end(&mut self) -> Result<(), JournalError> {
-        let generation = self.files[self.current]
-            .header
-            .map(|header| header.generation);
         for index in self.current..self.files.len() {
             let file = &self.files[index];
             let mut reader = Reader::open(&*self.fs, &file.path, file.len)?;
@@ -244,7 +245,7 @@ impl Redo {
             };
             let mut at = from;
             while let Some((found, header)) = reader.find_sound_group(at)? {
-                if Some(header.generation) == generation && header.flushed_lsn >= self.expected {
+                if file.may_be_current(header.generation) && header.flushed_lsn >= self.expected {
                     let reason = format!(
                         "entry {} is missing, and the group at position {found} of {} says that all up to {} was flushed",
                         self.expected,
@@ -263,10 +264,14 @@ impl Redo {
     /// Where the expected entry should stand, when a group in that file proves that it was flushed:
     /// behind the last group, or in the next file, if the last file was left without a beginning.
     fn missing_place(&mut self, proof: usize) -> Result<(usize, u64), JournalError> {
+        let generation = self.files[self.current].generation;
         let begun = match self.reader.as_mut() {
             Some(reader) => reader
                 .bytes(self.position, GROUP_HEADER_LEN)?
-                .is_some_and(|head| head != [0; GROUP_HEADER_LEN]),
+                .is_some_and(|head| match GroupHeader::decode(head) {
+                    Some(header) => Some(header.generation) == generation,
+                    None => head != [0; GROUP_HEADER_LEN],
+                }),
             None => false,
         };
         match proof > self.current && !begun {
@@ -280,11 +285,15 @@ impl Redo {
         for (index, file) in self.files.iter().enumerate() {
             let mut reader = Reader::open(&*self.fs, &file.path, file.len)?;
             // The first group is written together with the header, so it may be there alone.
-            let second = (FILE_HEADER_LEN + SECTOR) as u64;
-            if let Some((found, _)) = reader.find_sound_group(second)? {
-                let reason =
-                    format!("the file's header is not sound, but the group at position {found} is");
-                return Err(self.damaged_at(index, 0, &reason));
+            let mut at = (FILE_HEADER_LEN + SECTOR) as u64;
+            while let Some((found, header)) = reader.find_sound_group(at)? {
+                if file.may_be_current(header.generation) {
+                    let reason = format!(
+                        "the file's header is missing or not sound, but the group at position {found} is"
+                    );
+                    return Err(self.damaged_at(index, 0, &reason));
+                }
+                at = found + header.len_padded();
             }
         }
         Ok(())
@@ -341,6 +350,11 @@ impl Redo {
 }
 
 impl JournalFile {
+    /// Whether a group of this generation may be of the file's present use.
+    fn may_be_current(&self, generation: u64) -> bool {
+        self.generation.is_none_or(|own| own == generation)
+    }
+
     fn to_sealed(&self) -> Sealed {
         let last_lsn = self.last_lsn.unwrap_or(Lsn::ZERO);
         Sealed {
@@ -373,7 +387,8 @@ fn list_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<JournalFile>, Journ
             path,
             sequence,
             len: entry.len,
-            header,
+            generation: header.map(|header| header.generation),
+            header: header.filter(|header| !header.is_reservation()),
             last_lsn: None,
         });
     }

@@ -249,7 +249,7 @@ impl Shared {
             (state.condition.clone(), Lsn(state.next_lsn.0 - 1))
         };
         match condition {
-            Condition::Ok => self.files.delete_all_if_cut(last_lsn),
+            Condition::Ok => self.files.finish(last_lsn),
             Condition::Full(reason) => Err(JournalError::Full { reason }),
             Condition::Poisoned(reason) => Err(JournalError::Poisoned { reason }),
         }

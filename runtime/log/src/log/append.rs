@@ -6,6 +6,7 @@ use std::time::Duration;
 use millstream_records::{BatchHeader, Marker, TimestampType, build_marker};
 
 use super::check::{assign, check_batches, check_producers, find_duplicate};
+use super::error::is_full;
 use super::{AppendError, Appender, Life, Log, index_limits};
 use crate::LogConfig;
 use crate::failpoint;
@@ -230,9 +231,13 @@ impl Log {
         appender.names_changed |= active.size() == 0;
         appender.dirty = true;
         appender.touched = true;
-        let written = active
-            .write(bytes)
-            .map_err(|error| AppendError::write(path(), error));
+        let written = active.write(bytes);
+        match &written {
+            Ok(()) => self.shared.found_room(),
+            Err(error) if is_full(error) => self.shared.found_no_room(error),
+            Err(_) => {}
+        }
+        let written = written.map_err(|error| AppendError::write(path(), error));
         let journaled = written.and_then(|()| {
             failpoint::hit("log.after_segment_write");
             let entry = EntryRef {
@@ -251,13 +256,8 @@ impl Log {
                 .journal_append(entry, &self.listener.0, end_offset, options.flush_within)
                 .map_err(|error| AppendError::journal(path(), error))
         });
-        match &journaled {
-            Ok(_) => self.shared.set_full(false),
-            Err(error) => {
-                self.shared
-                    .set_full(matches!(error, AppendError::Full { .. }));
-                appender.trim_needed = active.trim().is_err();
-            }
+        if journaled.is_err() {
+            appender.trim_needed = active.trim().is_err();
         }
         journaled
     }

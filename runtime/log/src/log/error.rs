@@ -64,6 +64,14 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Whether the store itself tells, when it begins, why appends like this one are refused.
+    pub fn is_of_the_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. } | Self::Poisoned { .. } | Self::Closed
+        )
+    }
+
     pub(super) fn write(path: PathBuf, source: io::Error) -> Self {
         if is_full(&source) {
             Self::Full {

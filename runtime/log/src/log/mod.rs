@@ -31,7 +31,7 @@ use crate::epochs::LeaderEpochs;
 use crate::journal::{FlushListener, Lsn};
 use crate::producer_state::{ProducerEntry, ProducerStates, VerificationGuard};
 use crate::segment::{IndexLimits, Segment};
-use crate::store::{Shared, StoreError};
+use crate::store::{Health, Shared, StoreError};
 
 pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
@@ -217,6 +217,11 @@ impl Log {
     /// Returns when everything up to `lsn` is durable by the node's rules: at once in `FlushMode::Os`.
     pub async fn flushed(&self, lsn: Lsn) -> Result<(), StoreError> {
         self.shared.flushed(lsn).await
+    }
+
+    /// Whether the node takes writes. A log that is watched is notified when it stops doing so.
+    pub fn health(&self) -> Health {
+        self.shared.health()
     }
 
     /// Bytes of all segments.

@@ -173,11 +173,13 @@ impl LogStore {
         self.meta.node_id
     }
 
-    /// Bytes of the journal's files; 0 without a journal.
+    /// Bytes of the journal's files, its spares among them; 0 without a journal.
     pub fn journal_bytes(&self) -> u64 {
-        self.shared
-            .journal()
-            .map_or(0, |journal| journal.bytes_in_files())
+        self.shared.journal().map_or(0, |journal| {
+            journal
+                .bytes_in_files()
+                .saturating_add(journal.spare_bytes())
+        })
     }
 
     pub fn health(&self) -> Health {

@@ -226,6 +226,7 @@ impl Opening {
                 first_lsn: self.next_lsn(),
                 first_file_bytes: defaults.first_file_bytes.min(file_bytes_max),
                 file_bytes_max,
+                spare_bytes_max: roll_limit,
                 total_bytes_max: defaults.total_bytes_max.max(roll_limit.saturating_mul(2)),
                 on_roll: Some(Arc::new(move |bytes| {
                     if bytes >= roll_limit {

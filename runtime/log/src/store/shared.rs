@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::{Health, StoreError};
 use crate::clock::Clock;
@@ -20,8 +22,19 @@ pub(crate) struct Shared {
     /// Set when recovery is over; none in `FlushMode::Os`.
     journal: OnceLock<Arc<Journal>>,
     poisoned: OnceLock<String>,
-    /// The last append of some log found no room.
+    /// The last append of some log found no room for its segment.
     is_full: AtomicBool,
+    told_full: Mutex<ToldFull>,
+}
+
+/// A disk that hovers at its limit is spoken of this often at most.
+const FULL_IS_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// What the log of this process says about a full disk: one line when it begins and one when it ends.
+#[derive(Debug, Default)]
+struct ToldFull {
+    is_told: bool,
+    last: Option<Instant>,
 }
 
 impl Shared {
@@ -34,6 +47,7 @@ impl Shared {
             journal: OnceLock::new(),
             poisoned: OnceLock::new(),
             is_full: AtomicBool::new(false),
+            told_full: Mutex::new(ToldFull::default()),
         })
     }
 
@@ -73,10 +87,28 @@ impl Shared {
         }
     }
 
-    /// An append found no room, or found it again.
-    pub(crate) fn set_full(&self, is_full: bool) {
-        if self.is_full.load(Ordering::Relaxed) != is_full {
-            self.is_full.store(is_full, Ordering::Relaxed);
+    /// An append found no room for its segment.
+    pub(crate) fn found_no_room(&self, reason: &dyn std::fmt::Display) {
+        if self.is_full.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut told = self.told_full.lock();
+        let is_new = told
+            .last
+            .is_none_or(|last| last.elapsed() >= FULL_IS_TOLD_EVERY);
+        if is_new && !told.is_told {
+            tracing::error!(%reason, "the disk is full: writes are refused until there is room, reads go on");
+            (told.is_told, told.last) = (true, Some(Instant::now()));
+        }
+    }
+
+    /// An append found room.
+    pub(crate) fn found_room(&self) {
+        if !self.is_full.load(Ordering::Relaxed) || !self.is_full.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        if std::mem::take(&mut self.told_full.lock().is_told) {
+            tracing::info!("there is room on the disk again: writes are taken");
         }
     }
 

@@ -3,6 +3,7 @@
 mod cut_and_full;
 mod flush;
 mod power;
+mod recycling;
 mod redo;
 
 use std::path::{Path, PathBuf};
@@ -112,7 +113,9 @@ fn file_names(fs: &SimFs) -> Vec<String> {
         let bytes = fs
             .read(&Path::new(DIR).join(name), 1 << 20)
             .unwrap_or_default();
-        format::FileHeader::decode(&bytes).is_some()
+        let header = format::FileHeader::decode(&bytes);
+        files::parse_file_name(name).is_some()
+            && header.is_some_and(|header| !header.is_reservation())
     });
     used.collect()
 }
