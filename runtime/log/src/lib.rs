@@ -10,6 +10,7 @@ mod epochs;
 pub mod failpoint;
 pub mod fs;
 mod index;
+pub mod inspect;
 pub mod journal;
 mod log;
 mod producer_state;

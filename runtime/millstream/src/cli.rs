@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{consume, group, plugin, produce, run, serve, topic, validate};
+use crate::commands::{consume, group, log, plugin, produce, run, serve, topic, validate};
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 
@@ -42,6 +42,8 @@ enum Command {
     Consume(consume::Arguments),
     /// List and describe consumer groups
     Group(group::Arguments),
+    /// Look into a node's files, and check them
+    Log(log::Arguments),
 }
 
 /// Log lines go to standard error; `MILLSTREAM_LOG` filters them as `RUST_LOG` would.
@@ -71,5 +73,6 @@ pub fn run() -> Outcome {
         Command::Produce(produce) => produce::run(&produce, output),
         Command::Consume(consume) => consume::run(&consume, output),
         Command::Group(group) => group::run(&group, output),
+        Command::Log(log) => log::run(&log, output),
     }
 }

@@ -7,7 +7,8 @@ use bytes::{Buf, BufMut};
 
 use super::{EntryFile, IndexEntry};
 
-const VERSION: i16 = 0;
+/// Of an entry.
+pub(crate) const ABORTED_VERSION: i16 = 0;
 /// Entries that a search reads at once.
 const BATCH: usize = 128;
 
@@ -33,7 +34,7 @@ impl IndexEntry for AbortedEntry {
     const BYTES: usize = 34;
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.put_i16(VERSION);
+        out.put_i16(ABORTED_VERSION);
         out.put_i64(self.producer_id);
         out.put_i64(self.first_offset);
         out.put_i64(self.last_offset);

@@ -9,8 +9,8 @@ mod entry_file;
 mod offset;
 mod time;
 
-pub(crate) use aborted::AbortedEntry;
 pub use aborted::AbortedTxn;
+pub(crate) use aborted::{ABORTED_VERSION, AbortedEntry};
 pub(crate) use entry_file::{Checksum, EntryFile, IndexEntry};
 pub(crate) use offset::OffsetEntry;
 pub(crate) use time::TimeEntry;

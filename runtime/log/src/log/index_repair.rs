@@ -41,7 +41,11 @@ impl Log {
         if segment.indexes_are_trusted() {
             return Ok(());
         }
-        if segment.size() > 0 && !segment.indexes_match_sidecar(&*self.shared.fs)? {
+        let is_sound = match segment.sidecar(&*self.shared.fs)? {
+            Some(sidecar) => segment.indexes_match(&sidecar)?,
+            None => false,
+        };
+        if segment.size() > 0 && !is_sound {
             tracing::warn!(path = %segment.path().display(), "the indexes do not match their checksums and are built anew");
             self.rebuild_indexes(segment)?;
         }

@@ -4,6 +4,7 @@ mod checksums;
 mod names;
 mod open_files;
 mod scan;
+mod walk;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,11 @@ use parking_lot::RwLock;
 use crate::fs::FileSystem;
 use crate::index::{AbortedEntry, AbortedTxn, EntryFile, IndexEntry, OffsetEntry, TimeEntry};
 
+pub(crate) use checksums::Sidecar;
 pub(crate) use names::{SegmentFile, path_of};
 pub(crate) use open_files::{CachedFile, OpenFiles};
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
+pub(crate) use walk::{Piece, Surroundings, Walk};
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ const HEADER_WINDOW: usize = 8 << 10;
 const WHOLE_WINDOW: usize = 256 << 10;
 
 /// A batch where it lies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ScannedBatch {
     pub(crate) position: u64,
     pub(crate) header: BatchHeader,

@@ -29,19 +29,22 @@ use crate::{CleanerOptions, FlushMode, LogConfig, StoreOptions, failpoint};
 
 pub use error::{Problem, StoreError};
 pub use open::RecoveryReport;
+pub(crate) use open::split_name;
 pub(crate) use shared::Shared;
 
-use node_checkpoint::NodeCheckpoint;
+pub(crate) use node_checkpoint::{FILE_NAME as CHECKPOINT_FILE, NodeCheckpoint};
 use worker::Worker;
 
+/// Locked by the process that has the data directory open.
+pub(crate) const LOCK_FILE: &str = ".lock";
 /// The journal's directory within the data directory.
-const JOURNAL_DIR: &str = "journal";
+pub(crate) const JOURNAL_DIR: &str = "journal";
 /// Ends the name of a directory whose log was deleted and whose files are being removed.
 const DELETED_SUFFIX: &str = "-delete";
 /// Ends the name of a directory that nothing durable knows of; it is kept for its owner to look at.
 const STRAY_SUFFIX: &str = "-stray";
 
-type LogKey = (Uuid, i32);
+pub(crate) type LogKey = (Uuid, i32);
 
 /// All logs of a data directory.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use crate::log::LogCheckpoint;
 use crate::segment::IndexEntries;
 
 /// The file's name in the data directory.
-const FILE_NAME: &str = "millstream-checkpoint";
+pub(crate) const FILE_NAME: &str = "millstream-checkpoint";
 const MAGIC: &[u8; 8] = b"MSCKPT01";
 const CRC_START: usize = 12;
 const HEADER_BYTES: usize = 33;
@@ -41,12 +41,12 @@ const EPOCH_BYTES: usize = 12;
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NodeCheckpoint {
+pub(crate) struct NodeCheckpoint {
     /// How the node that wrote it makes appends durable.
-    pub(super) flush: FlushMode,
-    pub(super) next_incarnation: u64,
+    pub(crate) flush: FlushMode,
+    pub(crate) next_incarnation: u64,
     /// Where a journal without files goes on counting.
-    pub(super) next_lsn: Lsn,
+    pub(crate) next_lsn: Lsn,
     logs: HashMap<LogKey, LogCheckpoint>,
 }
 
@@ -64,6 +64,10 @@ impl NodeCheckpoint {
         self.logs.get(key)
     }
 
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (&LogKey, &LogCheckpoint)> {
+        self.logs.iter()
+    }
+
     pub(super) fn insert(&mut self, key: LogKey, log: LogCheckpoint) {
         self.logs.insert(key, log);
     }
@@ -73,7 +77,7 @@ impl NodeCheckpoint {
     }
 
     /// The file of a data directory; none when there is none.
-    pub(super) fn read(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn read(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = path_in(dir);
         let bytes = match fs.read(&path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::node_checkpoint::NodeCheckpoint;
 use super::worker::{Signal, Worker};
 use super::{
-    DELETED_SUFFIX, JOURNAL_DIR, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared, StoreError,
-    check_name, key_of, suffixed, write_log_dir,
+    DELETED_SUFFIX, JOURNAL_DIR, LOCK_FILE, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared,
+    StoreError, check_name, key_of, suffixed, write_log_dir,
 };
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CleanShutdown, META_PROPERTIES, MetaProperties, PARTITION_METADATA,
@@ -368,7 +368,7 @@ impl Opening {
 }
 
 fn take_lock(fs: &dyn FileSystem, root: &Path) -> Result<Box<dyn FileLock>, StoreError> {
-    let path = root.join(".lock");
+    let path = root.join(LOCK_FILE);
     fs.lock(&path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked {
             dir: root.to_owned(),
@@ -427,7 +427,7 @@ fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreError> {
 }
 
 /// `TOPIC-PARTITION`
-fn split_name(name: &str) -> Option<(String, i32)> {
+pub(crate) fn split_name(name: &str) -> Option<(String, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
     let partition = partition

@@ -3,6 +3,7 @@
 mod at_node;
 pub mod consume;
 pub mod group;
+pub mod log;
 pub mod plugin;
 pub mod produce;
 mod record_json;

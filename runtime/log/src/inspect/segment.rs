@@ -1,0 +1,78 @@
+//! A `.log` file, piece by piece.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_records::BatchHeader;
+
+use super::Damage;
+use crate::fs::{FileSystem, OpenMode};
+use crate::segment::{Piece, SegmentFile, Surroundings, Walk};
+
+/// What comes next in a segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SegmentPiece {
+    /// A batch with a right checksum.
+    Batch { position: u64, header: BatchHeader },
+    /// Bytes up to `end` that are no such batch.
+    Damage { damage: Damage, end: u64 },
+}
+
+/// Reads a segment file from its start.
+pub struct SegmentReader {
+    path: PathBuf,
+    walk: Walk<'static>,
+}
+
+impl SegmentReader {
+    /// Opens a segment file. Its base offset comes from its name; a file of another name may begin anywhere.
+    pub fn open(fs: &dyn FileSystem, path: &Path) -> io::Result<Self> {
+        let file = fs.open(path, OpenMode::Read)?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let lower = match name.and_then(SegmentFile::parse) {
+            Some((SegmentFile::Log, base_offset)) => base_offset,
+            _ => 0,
+        };
+        let around = Surroundings {
+            lower,
+            upper: i64::MAX,
+            epochs: &[],
+        };
+        let end = file.len()?;
+        Ok(Self {
+            path: path.to_owned(),
+            walk: Walk::new(Arc::clone(&file), 0, end, around, &[]),
+        })
+    }
+
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn next_piece(&mut self) -> io::Result<Option<SegmentPiece>> {
+        Ok(self.walk.next()?.map(|piece| match piece {
+            Piece::Batch(batch) => SegmentPiece::Batch {
+                position: batch.position,
+                header: batch.header,
+            },
+            Piece::Damage(region) => SegmentPiece::Damage {
+                end: region.end,
+                damage: Damage {
+                    path: self.path.clone(),
+                    position: region.position,
+                    offsets: Some(region.first_offset..region.next_offset),
+                    reason: region.reason,
+                },
+            },
+        }))
+    }
+
+    /// The bytes of the batch that was handed out last, header included.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn batch_bytes(&mut self, position: u64, header: &BatchHeader) -> io::Result<&[u8]> {
+        self.walk.bytes(position, header.size_in_bytes())
+    }
+}

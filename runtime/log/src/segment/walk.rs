@@ -1,0 +1,353 @@
+//! Walks a segment file over damage: what is sound is handed out, what is not is named with its place.
+
+use std::io;
+use std::sync::Arc;
+
+use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
+
+use super::ScannedBatch;
+use crate::checkpoint::EpochStart;
+use crate::fs::File;
+
+/// Read at once.
+const WINDOW: usize = 256 << 10;
+/// A search for the next sound batch computes checksums over at most so many times the bytes that it searches. Bytes
+/// that look like one batch header after the other would cost the square of their length otherwise.
+const SEARCH_FACTOR: u64 = 4;
+const SEARCH_BYTES_MIN: u64 = 1 << 20;
+
+/// Bytes of a segment that are not a sound batch of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) position: u64,
+    /// Where the next sound batch begins, or the file ends.
+    pub(crate) end: u64,
+    /// The offsets that were there: from this one …
+    pub(crate) first_offset: i64,
+    /// … to below this one.
+    pub(crate) next_offset: i64,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Batch(ScannedBatch),
+    Damage(Region),
+}
+
+/// What is known of a run of batches beside its bytes. Neither the base offset nor the leader epoch of a batch is
+/// covered by its checksum; they must fit what stands around them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The least offset that the next batch may have.
+    pub(crate) lower: i64,
+    /// All offsets are below this one.
+    pub(crate) upper: i64,
+    /// Which leader epoch wrote what; nothing is known of offsets before the first.
+    pub(crate) epochs: &'a [EpochStart],
+}
+
+impl Surroundings<'_> {
+    /// Whether a sound batch can stand where it does.
+    pub(crate) fn check(&self, header: &BatchHeader) -> Result<(), String> {
+        let (base, last) = (header.base_offset, header.last_offset());
+        if base < self.lower {
+            return Err(format!(
+                "the batch has base offset {base}, the one before ends at {}",
+                self.lower
+            ));
+        }
+        if last >= self.upper {
+            return Err(format!(
+                "the batch ends with offset {last}, what follows begins at {}",
+                self.upper
+            ));
+        }
+        match self.epoch_at(base) {
+            Some(epoch) if epoch != header.leader_epoch => Err(format!(
+                "the batch has leader epoch {}, its offsets belong to {epoch}",
+                header.leader_epoch
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn epoch_at(&self, offset: i64) -> Option<i32> {
+        let after = self
+            .epochs
+            .partition_point(|entry| entry.start_offset <= offset);
+        Some(self.epochs[after.checked_sub(1)?].epoch)
+    }
+
+    /// Which of two neighbours lies, when a batch leaves offsets out before it and the next one begins before its end.
+    pub(crate) fn contradiction(
+        &self,
+        header: &BatchHeader,
+        next: &BatchHeader,
+        after_next: Option<&BatchHeader>,
+    ) -> Option<Contradiction> {
+        if header.base_offset == self.lower || next.base_offset >= header.next_offset() {
+            return None;
+        }
+        if next.base_offset < self.lower {
+            // The next one lies, and is found out in its turn.
+            return None;
+        }
+        let fits_without = next.base_offset == self.lower + i64::from(header.last_offset_delta) + 1;
+        let is_outvoted = after_next.is_some_and(|after| {
+            after.base_offset >= next.next_offset() && after.base_offset < header.next_offset()
+        });
+        Some(if fits_without || is_outvoted {
+            Contradiction::ThisOne
+        } else {
+            Contradiction::Either
+        })
+    }
+}
+
+/// See [`Surroundings::contradiction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contradiction {
+    ThisOne,
+    Either,
+}
+
+impl Contradiction {
+    pub(crate) fn reason(header: &BatchHeader, next: &BatchHeader) -> String {
+        format!(
+            "the batch has offsets {} to {}, the next one begins at {}",
+            header.base_offset,
+            header.last_offset(),
+            next.base_offset
+        )
+    }
+}
+
+/// Why there is no sound batch at a position.
+struct Fault {
+    reason: String,
+    /// As far as is known, the bad bytes reach at least to here.
+    end_min: u64,
+}
+
+/// Walks the pieces of a segment file from a position, which must be the start of a batch if nothing is damaged.
+/// Every batch that comes out has a right checksum and offsets that rise.
+pub(crate) struct Walk<'a> {
+    file: Arc<dyn File>,
+    position: u64,
+    end: u64,
+    around: Surroundings<'a>,
+    /// Places where batches begin, rising; from an index that can be believed.
+    anchors: &'a [u64],
+    buffer: Vec<u8>,
+    buffer_at: u64,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(
+        file: Arc<dyn File>,
+        position: u64,
+        end: u64,
+        around: Surroundings<'a>,
+        anchors: &'a [u64],
+    ) -> Self {
+        Self {
+            file,
+            position,
+            end,
+            around,
+            anchors,
+            buffer: Vec::new(),
+            buffer_at: position,
+        }
+    }
+
+    /// The next piece, or none at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Piece>> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        let fault = match self.judge(position)? {
+            Ok(header) => {
+                self.position += header.size_in_bytes() as u64;
+                self.around.lower = header.next_offset();
+                return Ok(Some(Piece::Batch(ScannedBatch { position, header })));
+            }
+            Err(fault) => fault,
+        };
+        let end = self.next_sound(position, fault.end_min)?;
+        let next_offset = match self.peek(end)? {
+            Some(header) => header.base_offset,
+            None => self.around.upper,
+        };
+        let first_offset = self.around.lower;
+        self.position = end;
+        self.around.lower = next_offset.max(first_offset);
+        Ok(Some(Piece::Damage(Region {
+            position,
+            end,
+            first_offset,
+            next_offset,
+            reason: fault.reason,
+        })))
+    }
+
+    /// The bytes of a piece that was just handed out, or of a part of it.
+    pub(crate) fn bytes(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
+        let start = position
+            .checked_sub(self.buffer_at)
+            .and_then(|start| usize::try_from(start).ok())
+            .filter(|start| {
+                start
+                    .checked_add(len)
+                    .is_some_and(|end| end <= self.buffer.len())
+            });
+        let start = match start {
+            Some(start) => start,
+            None => {
+                let available = self.end.saturating_sub(position);
+                let wanted = WINDOW
+                    .max(len)
+                    .min(usize::try_from(available).unwrap_or(usize::MAX));
+                if wanted < len {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.buffer.clear();
+                self.buffer.resize(wanted, 0);
+                self.file.read_exact_at(&mut self.buffer, position)?;
+                self.buffer_at = position;
+                0
+            }
+        };
+        Ok(&self.buffer[start..start + len])
+    }
+
+    /// Whether a sound batch that fits stands at a position.
+    fn judge(&mut self, position: u64) -> io::Result<Result<BatchHeader, Fault>> {
+        let fault = |reason, end_min| Ok(Err(Fault { reason, end_min }));
+        let remaining = self.end - position;
+        if remaining < HEADER_LEN as u64 {
+            let reason = format!("only {remaining} bytes are left, a header has {HEADER_LEN}");
+            return fault(reason, self.end);
+        }
+        let header = match BatchHeader::parse(self.bytes(position, HEADER_LEN)?) {
+            Ok(header) => header,
+            Err(error) => return fault(error.to_string(), position + 1),
+        };
+        let size = header.size_in_bytes();
+        if size as u64 > remaining {
+            let reason = format!("the batch has {size} bytes, only {remaining} are left");
+            return fault(reason, position + 1);
+        }
+        let checked = BatchView::parse(self.bytes(position, size)?)
+            .and_then(|batch| batch.verify_crc())
+            .map_err(|error| error.to_string());
+        if let Err(reason) = checked {
+            return fault(reason, position + 1);
+        }
+        let next = position + size as u64;
+        if let Err(reason) = self.around.check(&header) {
+            return fault(reason, next);
+        }
+        if header.base_offset == self.around.lower {
+            return Ok(Ok(header));
+        }
+        let Some(follower) = self.peek(next)? else {
+            return Ok(Ok(header));
+        };
+        let behind = next + follower.size_in_bytes() as u64;
+        let after = self.peek(behind)?;
+        match self
+            .around
+            .contradiction(&header, &follower, after.as_ref())
+        {
+            None => Ok(Ok(header)),
+            Some(which) => {
+                let end_min = match which {
+                    Contradiction::ThisOne => next,
+                    Contradiction::Either => behind.min(self.end),
+                };
+                fault(Contradiction::reason(&header, &follower), end_min)
+            }
+        }
+    }
+
+    /// The header at a position, if its form is right; its checksum is not looked at.
+    fn peek(&mut self, position: u64) -> io::Result<Option<BatchHeader>> {
+        if self.end.saturating_sub(position) < HEADER_LEN as u64 {
+            return Ok(None);
+        }
+        Ok(BatchHeader::parse(self.bytes(position, HEADER_LEN)?).ok())
+    }
+
+    /// Where the walk goes on behind damage: at the first sound batch from which sound batches lead to the end or to a
+    /// place where a batch is known to begin. A batch that lies within a record's value leads to neither.
+    fn next_sound(&mut self, damaged: u64, end_min: u64) -> io::Result<u64> {
+        let mut budget = (self.end - damaged)
+            .saturating_mul(SEARCH_FACTOR)
+            .max(SEARCH_BYTES_MIN);
+        // Mostly the damage is within the batch, and its length is right.
+        if let Some(header) = self.peek(damaged)? {
+            let next = damaged.saturating_add(header.size_in_bytes() as u64);
+            let follows = next >= end_min
+                && (next == self.end || (next < self.end && self.judge(next)?.is_ok()));
+            if follows {
+                return Ok(next);
+            }
+        }
+        let mut at = end_min;
+        while at < self.end {
+            let anchor = self.anchor_from(at);
+            if anchor == Some(at) && self.judge(at)?.is_ok() {
+                return Ok(at);
+            }
+            match self.looks_like_a_batch(at)? {
+                true if budget > 0 => match self.leads_somewhere(at, &mut budget)? {
+                    Ok(()) => return Ok(at),
+                    Err(went_to) => at = went_to.max(at + 1),
+                },
+                true => at = anchor.filter(|anchor| *anchor > at).unwrap_or(self.end),
+                false => at += 1,
+            }
+        }
+        Ok(self.end)
+    }
+
+    fn anchor_from(&self, at: u64) -> Option<u64> {
+        let after = self.anchors.partition_point(|anchor| *anchor < at);
+        self.anchors.get(after).copied()
+    }
+
+    fn looks_like_a_batch(&mut self, at: u64) -> io::Result<bool> {
+        let Some(header) = self.peek(at)? else {
+            return Ok(false);
+        };
+        let fits = header.size_in_bytes() as u64 <= self.end - at;
+        Ok(fits && self.around.check(&header).is_ok())
+    }
+
+    /// Follows sound batches from `at`; where they end, if that is nowhere.
+    fn leads_somewhere(&mut self, at: u64, budget: &mut u64) -> io::Result<Result<(), u64>> {
+        let around = self.around;
+        let mut next = at;
+        let found = loop {
+            if next == self.end || (next > at && self.anchor_from(next) == Some(next)) {
+                break Ok(());
+            }
+            let cost = self
+                .peek(next)?
+                .map_or(HEADER_LEN, |header| header.size_in_bytes());
+            *budget = budget.saturating_sub(cost as u64);
+            match self.judge(next)? {
+                Ok(header) if *budget > 0 => {
+                    next += header.size_in_bytes() as u64;
+                    self.around.lower = header.next_offset();
+                }
+                _ => break Err(next),
+            }
+        };
+        self.around = around;
+        Ok(found)
+    }
+}
