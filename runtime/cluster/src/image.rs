@@ -124,6 +124,18 @@ impl Image {
         self.tasks.iter()
     }
 
+    /// Whether a stage (or source) of a pipeline ever had a task.
+    pub fn has_tasks(&self, pipeline: &str, stage: &str) -> bool {
+        let first = TaskKey {
+            pipeline: pipeline.to_owned(),
+            stage: stage.to_owned(),
+            partition: i32::MIN,
+        };
+        let mut from = self.tasks.range(first..);
+        from.next()
+            .is_some_and(|(key, _)| key.pipeline == pipeline && key.stage == stage)
+    }
+
     /// The first producer id that was never given away.
     pub fn next_producer_id(&self) -> i64 {
         self.next_producer_id

@@ -20,7 +20,7 @@ pub use quorum::{
     LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError, StoredBatch,
 };
 pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey};
-pub use tasks::{AcquiredTask, acquire_task};
+pub use tasks::{AcquiredTask, acquire_task, is_stage_group};
 pub use topics::{
     TOPIC_NAME_LENGTH_MAX, TopicDefaults, TopicError, TopicSpec, check_topic_name, create_topic,
     create_topics, delete_topics,

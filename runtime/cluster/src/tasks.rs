@@ -5,6 +5,20 @@ use crate::{
     record::{MetadataRecord, TaskKey},
 };
 
+/// What the name of every stage's consumer group begins with.
+const GROUP_PREFIX: &str = "millstream.";
+
+/// Whether a consumer group is the one of a deployed stage, `millstream.<pipeline id>.<stage>`: one of which a task was
+/// ever acquired. The tasks' records outlive the processes that ran them, so the answer is the same while none runs.
+pub fn is_stage_group(image: &Image, group: &str) -> bool {
+    let Some(rest) = group.strip_prefix(GROUP_PREFIX) else {
+        return false;
+    };
+    // Either name may hold dots, so every dot may be the one between them.
+    rest.match_indices('.')
+        .any(|(dot, _)| image.has_tasks(&rest[..dot], &rest[dot + 1..]))
+}
+
 /// What an acquisition gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcquiredTask {
@@ -36,6 +50,37 @@ pub fn acquire_task(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stages_group_is_known_by_its_tasks() {
+        let mut image = Image::default();
+        for (pipeline, stage, partition) in [("p", "clean", 3), ("a.b", "c.d", 0), ("p~2", "s", -1)]
+        {
+            let key = TaskKey {
+                pipeline: pipeline.to_owned(),
+                stage: stage.to_owned(),
+                partition,
+            };
+            let (records, _) = acquire_task(&image, &key, 1).unwrap();
+            image = image.with(&records, 0).unwrap();
+        }
+        for (group, expected) in [
+            ("millstream.p.clean", true),
+            ("millstream.a.b.c.d", true),
+            ("millstream.p~2.s", true),
+            ("millstream.p.clea", false),
+            ("millstream.p.clean2", false),
+            ("millstream.p.s", false),
+            ("millstream.p", false),
+            ("millstream.p.", false),
+            ("millstream..", false),
+            ("millstream", false),
+            ("p.clean", false),
+            ("", false),
+        ] {
+            assert_eq!(is_stage_group(&image, group), expected, "{group}");
+        }
+    }
 
     #[test]
     fn every_acquisition_raises_the_epoch_of_that_task_alone() {

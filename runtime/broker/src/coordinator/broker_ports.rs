@@ -60,6 +60,13 @@ impl Ports for BrokerPorts {
         })
     }
 
+    fn is_stage_group(&self, group: &str) -> bool {
+        // Without a broker the node is gone, and nothing of a stage may be lost with it.
+        self.broker().map_or(true, |broker| {
+            millstream_cluster::is_stage_group(&broker.cluster().image(), group)
+        })
+    }
+
     fn next_producer_id(&self) -> BoxFuture<'_, Result<i64, ErrorCode>> {
         Box::pin(async move { self.broker()?.producer_ids().next().await })
     }

@@ -23,6 +23,10 @@ pub(crate) trait Ports: Send + Sync + 'static {
     /// Creates the internal topic when it does not exist; its partition count.
     fn ensure(&self, topic: InternalTopic) -> BoxFuture<'_, Result<i32, ErrorCode>>;
 
+    /// Whether the group is the one of a deployed stage, be a task of it
+    /// running or not. Yes, when it cannot be told.
+    fn is_stage_group(&self, group: &str) -> bool;
+
     /// A producer id that nobody has ever had.
     fn next_producer_id(&self) -> BoxFuture<'_, Result<i64, ErrorCode>>;
 }

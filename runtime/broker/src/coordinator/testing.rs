@@ -1,6 +1,6 @@
 //! Coordinators over a real store, with the rest of the node left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -25,6 +25,7 @@ pub(crate) struct TestPorts {
     topics: Mutex<BTreeMap<String, Uuid>>,
     sole_replica: bool,
     next_producer_id: AtomicI64,
+    stage_groups: Mutex<BTreeSet<String>>,
 }
 
 impl Ports for TestPorts {
@@ -60,6 +61,10 @@ impl Ports for TestPorts {
         Box::pin(async { Ok(PARTITIONS) })
     }
 
+    fn is_stage_group(&self, group: &str) -> bool {
+        self.stage_groups.lock().contains(group)
+    }
+
     fn next_producer_id(&self) -> BoxFuture<'_, Result<i64, ErrorCode>> {
         let id = self.next_producer_id.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { Ok(id) })
@@ -67,6 +72,11 @@ impl Ports for TestPorts {
 }
 
 impl TestPorts {
+    /// A stage with this group is deployed.
+    pub(crate) fn deploy(&self, group: &str) {
+        self.stage_groups.lock().insert(group.to_owned());
+    }
+
     pub(crate) fn add_topic(&self, name: &str) {
         let mut topics = self.topics.lock();
         let number = u128::try_from(topics.len()).unwrap() + 1;
@@ -98,6 +108,7 @@ impl TestNode {
             topics: Mutex::new(BTreeMap::new()),
             sole_replica,
             next_producer_id: AtomicI64::new(1_000),
+            stage_groups: Mutex::new(BTreeSet::new()),
         });
         ports.add_topic("out");
         Self::over(fs, clock, ports)

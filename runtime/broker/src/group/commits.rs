@@ -53,7 +53,7 @@ impl GroupCoordinator {
                 if shard.group(group).is_none() && committer.generation >= 0 {
                     return Err(ErrorCode::IllegalGeneration);
                 }
-                check_commit(shard.entry(group, now), committer, false, now)?;
+                self.check_commit(shard, group, committer, false, now)?;
                 let (accepted, results) = accept(offsets, metadata_bytes_max, retention_ms, now);
                 if accepted.is_empty() {
                     shard.forget_if_empty(group);
@@ -92,7 +92,7 @@ impl GroupCoordinator {
             if shard.group(group).is_none() && committer.generation >= 0 {
                 return Err(ErrorCode::IllegalGeneration);
             }
-            check_commit(shard.entry(group, now), committer, true, now)?;
+            self.check_commit(shard, group, committer, true, now)?;
             let (accepted, results) = accept(offsets, metadata_bytes_max, None, now);
             if accepted.is_empty() {
                 shard.forget_if_empty(group);
@@ -110,6 +110,32 @@ impl GroupCoordinator {
             Ok((Some(appended), results))
         })
         .unwrap_or(Err(ErrorCode::CoordinatorLoadInProgress))
+    }
+
+    /// Whether this member may commit. A stage's group takes commits from the
+    /// members that hold it, and from nobody while none does.
+    fn check_commit(
+        &self,
+        shard: &mut Shard,
+        group: &str,
+        committer: Committer<'_>,
+        transactional: bool,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        let entry = shard.entry(group, now);
+        let checked = if entry.held.is_held() || self.is_stage_group(group) {
+            entry
+                .held
+                .check_commit(committer.member_id, committer.generation)
+        } else {
+            entry
+                .membership
+                .check_commit(committer, transactional, now.monotonic_ms)
+        };
+        if checked.is_err() {
+            shard.forget_if_empty(group);
+        }
+        checked
     }
 
     /// The log of a loaded partition.
@@ -171,22 +197,6 @@ impl GroupEntry {
                 .collect(),
         }
     }
-}
-
-fn check_commit(
-    entry: &mut GroupEntry,
-    committer: Committer<'_>,
-    transactional: bool,
-    now: Now,
-) -> Result<(), ErrorCode> {
-    if entry.held.is_held() {
-        return entry
-            .held
-            .check_commit(committer.member_id, committer.generation);
-    }
-    entry
-        .membership
-        .check_commit(committer, transactional, now.monotonic_ms)
 }
 
 type Accepted = Vec<(TopicPartition, CommittedOffset)>;

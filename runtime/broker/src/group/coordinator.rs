@@ -94,6 +94,12 @@ impl GroupCoordinator {
         }
     }
 
+    /// Whether the group is the one of a deployed stage: then nobody but the
+    /// stage's tasks joins it or commits to it, and its offsets do not expire.
+    pub(super) fn is_stage_group(&self, group: &str) -> bool {
+        self.ports.is_stage_group(group)
+    }
+
     /// The partition that keeps a group; makes the topic when it is missing.
     pub(crate) async fn partition_of(&self, group: &str) -> Result<i32, ErrorCode> {
         let slots = self.slots().await?;
@@ -288,7 +294,8 @@ impl GroupCoordinator {
     pub(crate) fn expire(self: &Arc<Self>) {
         for partition in 0..self.slot_count() {
             let result = self.with_loaded(partition, |shard, now| {
-                shard.expire(self.settings.retention_ms, now)
+                let is_stage_group = |group: &str| self.is_stage_group(group);
+                shard.expire(self.settings.retention_ms, is_stage_group, now)
             });
             if let Some(Err(error)) = result {
                 tracing::warn!(partition, %error, "expired offsets cannot be removed");

@@ -9,9 +9,18 @@ use crate::coordinator::batch_of;
 impl Shard {
     /// Writes tombstones for offsets that have outlived their retention, and
     /// for groups that have nothing left.
-    pub(crate) fn expire(&mut self, retention_ms: i64, now: Now) -> Result<(), ErrorCode> {
+    ///
+    /// The groups of deployed stages are spared, be they held or not: a stage
+    /// whose offsets are gone would process its whole input once more.
+    pub(crate) fn expire(
+        &mut self,
+        retention_ms: i64,
+        is_stage_group: impl Fn(&str) -> bool,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
         self.settle(now);
-        let names: Vec<String> = self.groups.keys().cloned().collect();
+        let ordinary = self.groups.keys().filter(|group| !is_stage_group(group));
+        let names: Vec<String> = ordinary.cloned().collect();
         for group in names {
             self.expire_group(&group, retention_ms, now)?;
         }

@@ -28,6 +28,9 @@ impl GroupCoordinator {
         if group.is_empty() {
             return refused(ErrorCode::InvalidGroupId);
         }
+        if self.is_stage_group(group) {
+            return refused(ErrorCode::InconsistentGroupProtocol);
+        }
         let name = request.instance_id.as_ref().unwrap_or(&request.client_id);
         request.fresh_member_id = format!("{name}-{}", Uuid::new_v4());
         let (waiter, answer) = oneshot::channel();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millstream_log::FlushMode;
 use millstream_wire::ErrorCode;
 
-use super::{Committer, GroupState, JoinRequest, OffsetToCommit, SyncRequest};
+use super::{Committer, GroupState, JoinRequest, OffsetToCommit, SyncRequest, held_member};
 use crate::coordinator::TopicPartition;
 use crate::coordinator::testing::TestNode;
 
@@ -64,10 +64,20 @@ async fn state(node: &TestNode) -> Option<GroupState> {
 }
 
 async fn commit(node: &TestNode, partition: i32, offset: i64) -> ErrorCode {
+    commit_as(node, "", -1, partition, offset).await
+}
+
+async fn commit_as(
+    node: &TestNode,
+    member_id: &str,
+    generation: i32,
+    partition: i32,
+    offset: i64,
+) -> ErrorCode {
     let committer = Committer {
-        member_id: "",
+        member_id,
         instance_id: None,
-        generation: -1,
+        generation,
     };
     let offset = OffsetToCommit {
         partition: TopicPartition::new("in", partition),
@@ -175,4 +185,61 @@ async fn a_group_with_members_keeps_its_offsets() {
     assert_eq!(state(&node).await, None);
     let node = node.reloaded();
     assert_eq!(state(&node).await, None);
+}
+
+/// The stage's task takes the group.
+async fn hold(node: &TestNode, generation: i32) {
+    let partitions = vec![TopicPartition::new("in", 0)];
+    let member = held_member("clean-0", "p/clean/0", generation, partitions);
+    assert_eq!(node.groups.hold(GROUP, member).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_held_group_keeps_its_offsets_until_it_is_let_go() {
+    let node = TestNode::new(FlushMode::Os, true);
+    hold(&node, 1).await;
+    assert_eq!(commit_as(&node, "clean-0", 1, 0, 3).await, ErrorCode::None);
+    node.clock.advance(DAY * 8);
+    node.groups.expire();
+    assert_eq!(committed(&node).await, [(0, 3)]);
+    node.groups.release(GROUP, "clean-0", 1).await.unwrap();
+    node.groups.expire();
+    assert_eq!(committed(&node).await, []);
+}
+
+#[tokio::test]
+async fn a_deployed_stages_offsets_do_not_expire_while_no_task_runs() {
+    for flush in [FlushMode::Os, FlushMode::Journal] {
+        let node = TestNode::new(flush, true);
+        node.ports.deploy(GROUP);
+        hold(&node, 1).await;
+        assert_eq!(commit_as(&node, "clean-0", 1, 0, 3).await, ErrorCode::None);
+        let node = node.reloaded();
+        assert_eq!(committed(&node).await, [(0, 3)]);
+        node.clock.advance(DAY * 8);
+        node.groups.expire();
+        assert_eq!(committed(&node).await, [(0, 3)]);
+        let node = node.reloaded();
+        assert_eq!(committed(&node).await, [(0, 3)]);
+    }
+}
+
+#[tokio::test]
+async fn a_deployed_stages_group_is_nobody_elses_while_no_task_runs() {
+    let node = TestNode::new(FlushMode::Os, true);
+    node.ports.deploy(GROUP);
+    hold(&node, 1).await;
+    assert_eq!(commit_as(&node, "clean-0", 1, 0, 3).await, ErrorCode::None);
+    let node = node.reloaded();
+    assert_eq!(commit(&node, 0, 5).await, ErrorCode::UnknownMemberId);
+    assert_eq!(
+        commit_as(&node, "clean-0", 1, 0, 6).await,
+        ErrorCode::UnknownMemberId
+    );
+    let joined = node.groups.join(GROUP, join_request()).await;
+    assert_eq!(joined.error, ErrorCode::InconsistentGroupProtocol);
+    assert_eq!(committed(&node).await, [(0, 3)]);
+    // The stage itself is not kept out.
+    hold(&node, 2).await;
+    assert_eq!(commit_as(&node, "clean-0", 2, 0, 4).await, ErrorCode::None);
 }

@@ -53,6 +53,14 @@ impl Node {
 
     /// The same, when the store may fail meanwhile.
     pub async fn try_over(store: Arc<LogStore>) -> Result<Node, String> {
+        Node::over_with(store, &[]).await
+    }
+
+    /// The same, with these settings.
+    pub async fn over_with(
+        store: Arc<LogStore>,
+        settings: &[(&str, &str)],
+    ) -> Result<Node, String> {
         let mut config = BrokerConfig::default();
         // A disk in memory makes no use of many partitions.
         for name in [
@@ -60,6 +68,9 @@ impl Node {
             "transaction.state.log.num.partitions",
         ] {
             config.set(name, "2").unwrap();
+        }
+        for (name, value) in settings {
+            config.set(name, value).unwrap();
         }
         Node::start(config, store).await
     }
@@ -103,15 +114,25 @@ impl Node {
 
     /// The same, when the store may fail meanwhile.
     pub async fn try_task(&self, generation: i32) -> Result<Task, ErrorCode> {
+        self.try_task_in(GROUP, generation).await
+    }
+
+    /// The same, of a stage with another group.
+    pub async fn try_task_in(
+        &self,
+        group: &'static str,
+        generation: i32,
+    ) -> Result<Task, ErrorCode> {
         let member = SyntheticMember {
             member_id: MEMBER.to_owned(),
             client_id: ID.to_owned(),
             generation,
             partitions: vec![TopicPartition::new("in", 0)],
         };
-        self.local.hold_group(GROUP, &[member]).await?;
+        self.local.hold_group(group, &[member]).await?;
         let (id, epoch) = self.local.init_producer_id(ID, TIMEOUT_MS).await?;
-        Ok(Task::new(self.local.clone(), ID, id, epoch, generation))
+        let task = Task::new(self.local.clone(), ID, id, epoch, generation);
+        Ok(Task { group, ..task })
     }
 
     /// A task with a producer that it has already.
@@ -180,6 +201,7 @@ impl Node {
 pub struct Task {
     local: Local,
     name: String,
+    group: &'static str,
     pub id: i64,
     pub epoch: i16,
     sequence: [i32; 2],
@@ -191,6 +213,7 @@ impl Task {
         Task {
             local,
             name: name.to_owned(),
+            group: GROUP,
             id,
             epoch,
             sequence: [0, 0],
@@ -240,7 +263,7 @@ impl Task {
 
     pub async fn offsets_as(&self, generation: i32, position: i64) -> Result<(), ErrorCode> {
         self.local
-            .add_offsets(&self.name, self.id, self.epoch, GROUP)
+            .add_offsets(&self.name, self.id, self.epoch, self.group)
             .await?;
         let member = MemberStamp {
             member_id: MEMBER.to_owned(),
@@ -253,7 +276,14 @@ impl Task {
             metadata: String::new(),
         };
         self.local
-            .commit_offsets(&self.name, self.id, self.epoch, GROUP, &member, &[offset])
+            .commit_offsets(
+                &self.name,
+                self.id,
+                self.epoch,
+                self.group,
+                &member,
+                &[offset],
+            )
             .await
     }
 
@@ -285,7 +315,7 @@ pub async fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
