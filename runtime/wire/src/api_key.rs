@@ -73,12 +73,14 @@ api_keys! {
     ApiVersions = 18, api_versions::ApiVersionsRequest;
     CreateTopics = 19, create_topics::CreateTopicsRequest;
     DeleteTopics = 20, delete_topics::DeleteTopicsRequest;
+    DeleteRecords = 21, delete_records::DeleteRecordsRequest;
     InitProducerId = 22, init_producer_id::InitProducerIdRequest;
     AddPartitionsToTxn = 24, add_partitions_to_txn::AddPartitionsToTxnRequest;
     AddOffsetsToTxn = 25, add_offsets_to_txn::AddOffsetsToTxnRequest;
     EndTxn = 26, end_txn::EndTxnRequest;
     TxnOffsetCommit = 28, txn_offset_commit::TxnOffsetCommitRequest;
     DescribeConfigs = 32, describe_configs::DescribeConfigsRequest;
+    IncrementalAlterConfigs = 44, incremental_alter_configs::IncrementalAlterConfigsRequest;
 }
 
 impl fmt::Display for ApiKey {
