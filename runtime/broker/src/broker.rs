@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, METADATA_TOPIC_ID};
 use millstream_log::{Health, LogStore, StoreError};
 use millstream_wire::ErrorCode;
@@ -10,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{
-    config::{BrokerConfig, SettingError},
+    config::{BrokerConfig, SettingError, Values},
     coordinator::{BrokerPorts, Ports, TopicPartition},
     group::GroupCoordinator,
     local::Local,
@@ -33,8 +34,11 @@ pub enum StartError {
 
 /// The Kafka side of a node.
 pub struct Broker {
-    config: BrokerConfig,
-    advertised: Option<(String, u16)>,
+    /// The settings that the node was started with.
+    started_with: BrokerConfig,
+    config: Arc<ArcSwap<BrokerConfig>>,
+    /// Held while changed settings are brought into effect, so that the newest ones come last.
+    applying: Mutex<()>,
     store: Arc<LogStore>,
     cluster: Arc<ClusterMetadata>,
     partitions: Partitions,
@@ -54,8 +58,9 @@ impl Broker {
         store: Arc<LogStore>,
         cluster: Arc<ClusterMetadata>,
     ) -> Result<Arc<Broker>, StartError> {
-        let advertised = config.advertised_address()?;
+        config.advertised_address()?;
         remove_leftovers(&store, &cluster)?;
+        let present = Arc::new(ArcSwap::from_pointee(with_dynamic(&config, &cluster)));
         let broker = Arc::new_cyclic(|broker| {
             let clock = store.clock();
             let ports: Arc<dyn Ports> = Arc::new(BrokerPorts::new(broker.clone()));
@@ -74,11 +79,12 @@ impl Broker {
                 partitions: Partitions::new(
                     Arc::clone(&store),
                     Arc::clone(&cluster),
-                    config.topic_defaults.clone(),
+                    Arc::clone(&present),
                 ),
                 producer_ids: ProducerIds::new(Arc::clone(&cluster)),
-                advertised,
-                config,
+                started_with: config,
+                config: present,
+                applying: Mutex::new(()),
                 store,
                 cluster,
                 metrics: Metrics::default(),
@@ -88,6 +94,7 @@ impl Broker {
                 listeners: Mutex::new(Vec::new()),
             }
         });
+        broker.apply_settings();
         broker.groups.start();
         broker.transactions.start();
         Ok(broker)
@@ -124,8 +131,17 @@ impl Broker {
         Local::new(Arc::clone(self))
     }
 
-    pub fn config(&self) -> &BrokerConfig {
-        &self.config
+    /// The settings in effect.
+    pub fn config(&self) -> Arc<BrokerConfig> {
+        self.config.load_full()
+    }
+
+    /// Brings the settings of the committed metadata into effect: the node's own, and those of every log.
+    pub(crate) fn apply_settings(&self) {
+        let _applying = self.applying.lock();
+        let config = with_dynamic(&self.started_with, &self.cluster);
+        self.config.store(Arc::new(config));
+        self.partitions.renew_settings();
     }
 
     pub fn store(&self) -> &Arc<LogStore> {
@@ -147,8 +163,9 @@ impl Broker {
     }
 
     /// Host and port that clients are told, when the node's settings name them.
-    pub fn advertised(&self) -> Option<&(String, u16)> {
-        self.advertised.as_ref()
+    pub fn advertised(&self) -> Option<(String, u16)> {
+        // Checked before it was set.
+        self.config.load().advertised_address().ok().flatten()
     }
 
     /// Whether the node can take writes: its store is sound and it is not shutting down.
@@ -208,6 +225,15 @@ impl Broker {
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
+}
+
+fn with_dynamic(config: &BrokerConfig, cluster: &ClusterMetadata) -> BrokerConfig {
+    let image = cluster.image();
+    let own = image.broker_configs(cluster.node_id());
+    config.with_dynamic(
+        image.default_broker_configs(),
+        own.unwrap_or(&Values::new()),
+    )
 }
 
 /// A crash between the metadata record that removes a topic and the removal of its files leaves logs behind.

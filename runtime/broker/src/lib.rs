@@ -22,7 +22,10 @@ mod transaction;
 mod verification;
 
 pub use broker::{Broker, StartError};
-pub use config::{BrokerConfig, DescribedSetting, SettingError};
+pub use config::{
+    BrokerConfig, ConfigSource, DescribedSetting, NodeSetting, SettingError, SettingSynonym,
+    UpdateMode, Values, node_settings, settings_page,
+};
 pub use context::RequestContext;
 pub use coordinator::TopicPartition;
 pub use group::CommittedOffset;

@@ -4,24 +4,22 @@
 //! A log is made, or its settings renewed, when its partition is first asked for after its topic's metadata changed;
 //! so a node with ten thousand idle partitions starts at once and keeps no file open for them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use millstream_cluster::{ClusterMetadata, Image, TopicImage, configs::EffectiveConfig};
+use arc_swap::ArcSwap;
+use millstream_cluster::{ClusterMetadata, Image, TopicImage};
 use millstream_log::{Log, LogId, LogStore};
 use millstream_wire::ErrorCode;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::{error_codes::store_error, topic_settings::TopicSettings};
+use crate::{config::BrokerConfig, error_codes::store_error, topic_settings::TopicSettings};
 
 /// The open partitions of this node.
 pub struct Partitions {
     store: Arc<LogStore>,
     cluster: Arc<ClusterMetadata>,
-    topic_defaults: BTreeMap<String, String>,
+    config: Arc<ArcSwap<BrokerConfig>>,
     open: RwLock<HashMap<(Uuid, i32), Partition>>,
 }
 
@@ -65,12 +63,12 @@ impl Partitions {
     pub(crate) fn new(
         store: Arc<LogStore>,
         cluster: Arc<ClusterMetadata>,
-        topic_defaults: BTreeMap<String, String>,
+        config: Arc<ArcSwap<BrokerConfig>>,
     ) -> Partitions {
         Partitions {
             store,
             cluster,
-            topic_defaults,
+            config,
             open: RwLock::new(HashMap::new()),
         }
     }
@@ -154,10 +152,27 @@ impl Partitions {
 
     /// A topic's settings in effect on this node.
     pub fn settings(&self, topic: &TopicImage) -> TopicSettings {
-        TopicSettings::of(EffectiveConfig {
-            topic: &topic.configs,
-            node: &self.topic_defaults,
-        })
+        TopicSettings::of(self.config.load().effective(&topic.configs))
+    }
+
+    /// Gives every log of this node, opened here or not, the settings in effect.
+    pub(crate) fn renew_settings(&self) {
+        let mut open = self.open.write();
+        let image = self.cluster.image();
+        let mut known: HashMap<Uuid, Arc<TopicSettings>> = HashMap::new();
+        for log in self.store.logs() {
+            let id = log.id();
+            let Some(topic) = image.topic_by_id(&id.topic_id) else {
+                continue;
+            };
+            let settings = known
+                .entry(topic.id)
+                .or_insert_with(|| Arc::new(self.settings(topic)));
+            log.set_config(settings.log.clone());
+            if let Some(partition) = open.get_mut(&(topic.id, id.partition)) {
+                partition.settings = Arc::clone(settings);
+            }
+        }
     }
 
     /// Closes and removes the logs of a topic that the metadata no longer have.

@@ -20,7 +20,7 @@ impl TopicSettings {
     /// cut to it.
     pub fn of(config: EffectiveConfig<'_>) -> TopicSettings {
         let size = |name: &str| u32::try_from(config.whole(name)).unwrap_or(u32::MAX);
-        let compression = match config.text("compression.type") {
+        let compression = match &*config.text("compression.type") {
             "gzip" => Some(Compression::Gzip),
             "snappy" => Some(Compression::Snappy),
             "lz4" => Some(Compression::Lz4),
@@ -28,7 +28,7 @@ impl TopicSettings {
             "uncompressed" => Some(Compression::None),
             _ => None,
         };
-        let timestamp_type = match config.text("message.timestamp.type") {
+        let timestamp_type = match &*config.text("message.timestamp.type") {
             "LogAppendTime" => TimestampType::LogAppendTime,
             _ => TimestampType::CreateTime,
         };

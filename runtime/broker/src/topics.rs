@@ -110,7 +110,7 @@ impl Broker {
         &self,
         topic: InternalTopic,
     ) -> Result<Arc<TopicImage>, ErrorCode> {
-        let spec = topic.spec(self.config(), self.cluster().image().brokers().len());
+        let spec = topic.spec(&self.config(), self.cluster().image().brokers().len());
         self.ensure_topic(&spec)
             .await
             .map_err(|failure| failure.code)
@@ -119,7 +119,7 @@ impl Broker {
     /// The topic that a client's wish for `name` creates: an internal topic has its own settings.
     pub(crate) fn auto_created(&self, name: &str) -> TopicSpec {
         match InternalTopic::named(name) {
-            Some(topic) => topic.spec(self.config(), self.cluster().image().brokers().len()),
+            Some(topic) => topic.spec(&self.config(), self.cluster().image().brokers().len()),
             None => TopicSpec::named(name),
         }
     }

@@ -21,6 +21,7 @@ pub struct Image {
     topics: Arc<BTreeMap<String, Arc<TopicImage>>>,
     topic_names: Arc<HashMap<Uuid, String>>,
     broker_configs: Arc<BTreeMap<i32, BTreeMap<String, String>>>,
+    default_broker_configs: Arc<BTreeMap<String, String>>,
     tasks: Arc<BTreeMap<TaskKey, TaskImage>>,
     next_producer_id: i64,
 }
@@ -112,6 +113,11 @@ impl Image {
     /// Settings given to a node at run time.
     pub fn broker_configs(&self, node_id: i32) -> Option<&BTreeMap<String, String>> {
         self.broker_configs.get(&node_id)
+    }
+
+    /// Settings given to all nodes at run time; a node's own are stronger.
+    pub fn default_broker_configs(&self) -> &BTreeMap<String, String> {
+        &self.default_broker_configs
     }
 
     /// The owner of a task, if it ever had one.
@@ -307,6 +313,7 @@ impl Image {
             ConfigResource::Broker(node_id) => Arc::make_mut(&mut self.broker_configs)
                 .entry(*node_id)
                 .or_default(),
+            ConfigResource::DefaultBroker => Arc::make_mut(&mut self.default_broker_configs),
         };
         match value {
             Some(value) => configs.insert(name.to_owned(), value.clone()),

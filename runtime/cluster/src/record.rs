@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// The newest record version that this code writes and understands.
-const RECORD_VERSION: u32 = 1;
+/// The newest record version that this code understands. Each record is written in the oldest version that has all
+/// it says: 1, or 2 for settings of all nodes.
+const RECORD_VERSION: u32 = 2;
 
 /// One change of the cluster's metadata. Records are applied in log order, see [`crate::Image::apply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub enum ConfigResource {
     Topic(String),
     /// A node, by id.
     Broker(i32),
+    /// All nodes that do not set their own. Since version 2.
+    DefaultBroker,
 }
 
 /// One task of a pipeline: a stage's work on one input partition.
@@ -111,10 +114,21 @@ impl MetadataRecord {
     /// The JSON value that goes into the log.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(&Written {
-            version: RECORD_VERSION,
+            version: self.version(),
             record: self,
         })
         .expect("strings, numbers and lists of numbers always have a JSON form")
+    }
+
+    /// The oldest version whose readers understand the record.
+    fn version(&self) -> u32 {
+        match self {
+            MetadataRecord::Config {
+                resource: ConfigResource::DefaultBroker,
+                ..
+            } => 2,
+            _ => 1,
+        }
     }
 
     /// Reads a value back. The version is looked at first, so that a newer record gives the better message.
@@ -160,7 +174,8 @@ mod tests {
         let nodes = || prop::collection::vec(any::<i32>(), 0..4);
         let resource = prop_oneof![
             text.prop_map(ConfigResource::Topic),
-            any::<i32>().prop_map(ConfigResource::Broker)
+            any::<i32>().prop_map(ConfigResource::Broker),
+            Just(ConfigResource::DefaultBroker)
         ];
         prop_oneof![
             (any::<i32>(), text, any::<u16>()).prop_map(|(node_id, host, port)| {
@@ -222,16 +237,31 @@ mod tests {
     }
 
     #[test]
+    fn only_what_an_older_reader_does_not_know_has_a_newer_version() {
+        let version = |resource| {
+            let record = MetadataRecord::Config {
+                resource,
+                name: "a".to_owned(),
+                value: None,
+            };
+            let text = String::from_utf8(record.encode()).unwrap();
+            text.contains(r#""version":2"#)
+        };
+        assert!(!version(ConfigResource::Broker(1)));
+        assert!(version(ConfigResource::DefaultBroker));
+    }
+
+    #[test]
     fn an_unknown_field_is_ignored_and_a_newer_version_is_refused() {
         let read = |text: &str| MetadataRecord::decode(text.as_bytes());
         let known = read(r#"{"version":1,"type":"producer_ids","next":7,"colour":"red"}"#).unwrap();
         assert_eq!(known, MetadataRecord::ProducerIds { next: 7 });
-        let newer = read(r#"{"version":2,"type":"producer_ids","next":7}"#);
+        let newer = read(r#"{"version":3,"type":"producer_ids","next":7}"#);
         assert!(matches!(
             newer,
             Err(RecordError::TooNew {
-                version: 2,
-                supported: 1
+                version: 3,
+                supported: 2
             })
         ));
         assert!(matches!(

@@ -1,10 +1,12 @@
 //! Decisions about topics: may this topic be created or deleted, and which records say so.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    configs::{self, ConfigError},
+    configs::{self, ConfigError, EffectiveConfig},
     image::{ApplyError, Image},
     record::{ConfigResource, MetadataRecord},
 };
@@ -141,13 +143,15 @@ pub fn create_topic(
             replicas,
         }
     }));
+    let invalid = |source| TopicError::InvalidConfig {
+        name: name.clone(),
+        source,
+    };
+    let mut own = BTreeMap::new();
     for (key, value) in &spec.configs {
         let Some(value) = value else { continue };
-        let checked = configs::check_topic_setting(key, value);
-        let value = checked.map_err(|source| TopicError::InvalidConfig {
-            name: name.clone(),
-            source,
-        })?;
+        let value = configs::check_topic_setting(key, value).map_err(invalid)?;
+        own.insert(key.clone(), value.clone());
         let resource = ConfigResource::Topic(name.clone());
         records.push(MetadataRecord::Config {
             resource,
@@ -155,6 +159,8 @@ pub fn create_topic(
             value: Some(value),
         });
     }
+    let node = &BTreeMap::new();
+    configs::check_together(EffectiveConfig { topic: &own, node }).map_err(invalid)?;
     Ok(records)
 }
 

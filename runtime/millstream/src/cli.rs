@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{consume, group, log, plugin, produce, run, serve, topic, validate};
+use crate::commands::{config, consume, group, log, plugin, produce, run, serve, topic, validate};
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 
@@ -34,8 +34,10 @@ enum Command {
     Plugin(plugin::Arguments),
     /// Run a node
     Serve(serve::Arguments),
-    /// Make, list, describe and delete topics
+    /// Make, list, describe, alter and delete topics
     Topic(topic::Arguments),
+    /// Show and change the settings of nodes
+    Config(config::Arguments),
     /// Write lines from standard input to a topic
     Produce(produce::Arguments),
     /// Print the records of a topic
@@ -70,6 +72,7 @@ pub fn run() -> Outcome {
         Command::Plugin(plugin) => plugin::run(&plugin, output),
         Command::Serve(serve) => serve::run(&serve, output),
         Command::Topic(topic) => topic::run(&topic, output),
+        Command::Config(config) => config::run(&config, output),
         Command::Produce(produce) => produce::run(&produce, output),
         Command::Consume(consume) => consume::run(&consume, output),
         Command::Group(group) => group::run(&group, output),

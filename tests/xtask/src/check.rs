@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use crate::arrows;
-use crate::shell;
+use crate::{arrows, docs, shell};
 
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     arrows::check()?;
+    docs::check()?;
     let clippy = [
         "clippy",
         "--release",

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{check, foreign, load, test};
+use crate::{check, docs, foreign, load, test};
 
 #[derive(Parser)]
 #[command(
@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Formatting, lints, crate arrows, docs
     Check,
+    /// Writes the pages of `docs/` that come from the code
+    Docs,
     /// The whole test suite; installs the foreign clients that it drives
     Test(test::TestArguments),
     /// The figures of the README, measured on this machine
@@ -32,6 +34,7 @@ enum Command {
 pub fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Check => check::run(),
+        Command::Docs => docs::write(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => load::bench(&arguments),
         Command::Storm(arguments) => load::storm(&arguments),

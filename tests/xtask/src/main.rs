@@ -5,6 +5,7 @@
 mod arrows;
 mod check;
 mod cli;
+mod docs;
 mod foreign;
 mod load;
 mod shell;

@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use millstream_cluster::{
-    Image, TopicImage, TopicSpec, configs::EffectiveConfig, configs::TOPIC_SETTINGS, create_topic,
-};
+use millstream_cluster::{Image, TopicImage, TopicSpec, create_topic};
 use millstream_wire::{
     ErrorCode,
     create_topics::{
@@ -14,7 +12,6 @@ use millstream_wire::{
 };
 use uuid::Uuid;
 
-use super::describe_configs::{SOURCE_DEFAULT, SOURCE_NODE, SOURCE_TOPIC};
 use crate::{context::RequestContext, error_codes::topic_error, topics::TopicFailure};
 
 pub(super) async fn handle(
@@ -114,20 +111,12 @@ fn created(
         .partitions
         .first()
         .map_or(0, |partition| partition.replicas.len());
-    let node = &context.broker.config().topic_defaults;
-    let effective = EffectiveConfig {
-        topic: &topic.configs,
-        node,
-    };
-    let configs = TOPIC_SETTINGS.iter().map(|setting| CreatableTopicConfigs {
+    let settings = context.broker.config().describe_topic(&topic.configs);
+    let configs = settings.into_iter().map(|setting| CreatableTopicConfigs {
         name: setting.name.to_owned(),
-        value: Some(effective.text(setting.name).to_owned()),
-        read_only: false,
-        config_source: match setting.name {
-            name if topic.configs.contains_key(name) => SOURCE_TOPIC,
-            name if node.contains_key(name) => SOURCE_NODE,
-            _ => SOURCE_DEFAULT,
-        },
+        value: setting.value,
+        read_only: setting.read_only,
+        config_source: setting.source as i8,
         is_sensitive: false,
     });
     CreatableTopicResult {

@@ -91,7 +91,7 @@ pub(crate) fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataRe
 /// Host and port under which this client reaches this node.
 pub(crate) fn own_address(context: &RequestContext) -> (String, u16) {
     match context.broker.advertised() {
-        Some((host, port)) => (host.clone(), *port),
+        Some(advertised) => advertised,
         None => (
             context.local.ip().to_canonical().to_string(),
             context.local.port(),

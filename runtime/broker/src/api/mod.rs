@@ -20,6 +20,7 @@ use millstream_wire::{
     fetch::FetchRequest,
     find_coordinator::FindCoordinatorRequest,
     heartbeat::HeartbeatRequest,
+    incremental_alter_configs::IncrementalAlterConfigsRequest,
     init_producer_id::InitProducerIdRequest,
     join_group::JoinGroupRequest,
     leave_group::LeaveGroupRequest,
@@ -47,6 +48,7 @@ mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -116,6 +118,7 @@ macro_rules! apis {
                     let bytes = encode_response::<$request>(header.api_version, header.correlation_id, &response)?;
                     Ok(Reply::Ready(vec![bytes]))
                 })*
+                ApiKey::DeleteRecords => Err(Refusal::UnknownApi { key: 21 }),
             }
         }
     };
@@ -142,6 +145,7 @@ apis! {
     EndTxn, 0..=3, EndTxnRequest, end_txn::handle;
     TxnOffsetCommit, 0..=3, TxnOffsetCommitRequest, txn_offset_commit::handle;
     DescribeConfigs, 1..=4, DescribeConfigsRequest, describe_configs::handle;
+    IncrementalAlterConfigs, 0..=1, IncrementalAlterConfigsRequest, incremental_alter_configs::handle;
 }
 
 /// A request's frame, of an API that is known and in a version that is spoken.

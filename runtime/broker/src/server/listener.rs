@@ -31,6 +31,9 @@ pub struct ListenError {
 pub struct ListenerHandle {
     /// The address with the port that was really taken.
     pub local_addr: SocketAddr,
+    /// What the system gives each connection, which may be more than was asked for.
+    pub send_buffer_bytes: u32,
+    pub receive_buffer_bytes: u32,
 }
 
 /// An open listener as its owner keeps it.
@@ -45,10 +48,11 @@ impl Listener {
         closing: watch::Receiver<bool>,
     ) -> Result<(Listener, ListenerHandle), ListenError> {
         let failed = |source| ListenError { address, source };
-        let listener = open(address, broker.config()).map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let socket = bound(address, &broker.config()).map_err(failed)?;
+        let handle = describe(&socket).map_err(failed)?;
+        let listener = socket.listen(BACKLOG).map_err(failed)?;
         let task = tokio::spawn(accept_loop(broker, listener, closing));
-        Ok((Listener { task }, ListenerHandle { local_addr }))
+        Ok((Listener { task }, handle))
     }
 
     /// Waits until every connection has ended, at most until `until`; then cuts off the rest.
@@ -66,7 +70,7 @@ impl Listener {
     }
 }
 
-fn open(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -81,7 +85,15 @@ fn open(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
+}
+
+fn describe(socket: &TcpSocket) -> io::Result<ListenerHandle> {
+    Ok(ListenerHandle {
+        local_addr: socket.local_addr()?,
+        send_buffer_bytes: socket.send_buffer_size()?,
+        receive_buffer_bytes: socket.recv_buffer_size()?,
+    })
 }
 
 async fn accept_loop(

@@ -8,6 +8,7 @@ mod idempotence;
 mod in_process;
 mod offsets;
 mod produce;
+mod settings;
 mod storage;
 mod support;
 mod topics;

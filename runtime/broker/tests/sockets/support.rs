@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use millstream_broker::{Broker, BrokerConfig};
+use millstream_broker::{Broker, BrokerConfig, ListenerHandle};
 use millstream_cluster::{ClusterMetadata, NodeIdentity};
 use millstream_log::{FlushMode, LogStore, StoreOptions, testing::SimFs};
 use millstream_records::{BatchBuilder, BatchOptions, Compression, ProducerStamp, TimestampType};
@@ -29,6 +29,7 @@ pub struct Node {
     pub store: Arc<LogStore>,
     pub cluster: Arc<ClusterMetadata>,
     pub address: std::net::SocketAddr,
+    pub listener: ListenerHandle,
     pub disk: Disk,
 }
 
@@ -75,7 +76,12 @@ impl Node {
     }
 
     pub async fn open(disk: Disk, flush: FlushMode, settings: &[(&str, &str)]) -> Node {
-        let (store, _) = LogStore::open(disk.options(flush)).unwrap();
+        let options = disk.options(flush);
+        Node::on(disk, options, settings).await
+    }
+
+    pub async fn on(disk: Disk, options: StoreOptions, settings: &[(&str, &str)]) -> Node {
+        let (store, _) = LogStore::open(options).unwrap();
         let identity = NodeIdentity {
             node_id: 1,
             host: "localhost".to_owned(),
@@ -89,16 +95,13 @@ impl Node {
         let broker = Broker::start(config, Arc::clone(&store), Arc::clone(&cluster))
             .await
             .unwrap();
-        let address = broker
-            .listen("127.0.0.1:0".parse().unwrap())
-            .await
-            .unwrap()
-            .local_addr;
+        let listener = broker.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         Node {
             broker,
             store,
             cluster,
-            address,
+            address: listener.local_addr,
+            listener,
             disk,
         }
     }

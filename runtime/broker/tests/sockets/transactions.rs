@@ -18,7 +18,7 @@ use crate::support::{
     BatchSpec, Client, Node, assert_code, batch_of, fetch_request, only, produce_request, values,
 };
 
-const ID: &str = "writer";
+pub const ID: &str = "writer";
 
 async fn init(client: &mut Client, version: i16) -> InitProducerIdResponse {
     init_as(client, version, -1, -1).await
@@ -34,7 +34,7 @@ async fn init_as(client: &mut Client, version: i16, id: i64, epoch: i16) -> Init
     client.call(version, &request).await
 }
 
-async fn add(
+pub async fn add(
     client: &mut Client,
     version: i16,
     producer: &InitProducerIdResponse,
@@ -61,7 +61,7 @@ async fn add(
         .collect()
 }
 
-fn data(producer: &InitProducerIdResponse, sequence: i32, value: &str) -> ProduceRequest {
+pub fn data(producer: &InitProducerIdResponse, sequence: i32, value: &str) -> ProduceRequest {
     let batch = batch_of(
         &[value],
         &BatchSpec {
@@ -80,7 +80,7 @@ fn data(producer: &InitProducerIdResponse, sequence: i32, value: &str) -> Produc
     }
 }
 
-async fn produce(
+pub async fn produce(
     client: &mut Client,
     producer: &InitProducerIdResponse,
     sequence: i32,
@@ -90,7 +90,7 @@ async fn produce(
     response.responses[0].partition_responses[0].error_code
 }
 
-async fn end(
+pub async fn end(
     client: &mut Client,
     version: i16,
     producer: &InitProducerIdResponse,

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 #[test]
@@ -15,13 +17,14 @@ fn every_default_passes_its_own_rule_and_no_name_comes_twice() {
             "{}",
             setting.name
         );
+        let names = |setting: &TopicSetting| setting.node_names.iter().map(|known| known.name);
+        let mut theirs = later.iter().flat_map(names);
         assert!(
-            later
-                .iter()
-                .all(|other| other.broker_name != setting.broker_name),
+            theirs.all(|name| setting.node_names.iter().all(|known| known.name != name)),
             "{}",
             setting.name
         );
+        assert!(!setting.doc.is_empty() && !setting.observed.is_empty());
     }
 }
 
@@ -38,6 +41,10 @@ fn values_are_checked_by_type_and_range() {
         ("cleanup.policy", "compact, delete", true),
         ("cleanup.policy", "", false),
         ("cleanup.policy", "burn", false),
+        ("cleanup.policy", "delete_and_compact", true),
+        ("cleanup.policy", "delete,delete_and_compact", false),
+        ("unclean.leader.election.enable", "false", true),
+        ("unclean.leader.election.enable", "true", false),
         ("compression.type", "zstd", true),
         ("compression.type", "rar", false),
         ("min.cleanable.dirty.ratio", "0.25", true),
@@ -73,4 +80,40 @@ fn a_topics_own_value_beats_the_nodes_and_that_beats_the_default() {
     assert_eq!(config.whole("segment.bytes"), 1 << 30);
     assert!(config.lists("cleanup.policy", "compact"));
     assert!(!config.flag("preallocate"));
+}
+
+#[test]
+fn a_policy_in_another_spelling_counts_as_kafkas_list() {
+    let own = BTreeMap::from([("cleanup.policy".to_owned(), "delete_and_compact".to_owned())]);
+    let config = EffectiveConfig {
+        topic: &own,
+        node: &BTreeMap::new(),
+    };
+    assert_eq!(config.text("cleanup.policy"), "compact,delete");
+    assert!(config.lists("cleanup.policy", "compact") && config.lists("cleanup.policy", "delete"));
+}
+
+#[test]
+fn lags_that_contradict_each_other_are_refused_together() {
+    let lags = |min: &str, max: &str| {
+        let own = BTreeMap::from([
+            ("min.compaction.lag.ms".to_owned(), min.to_owned()),
+            ("max.compaction.lag.ms".to_owned(), max.to_owned()),
+        ]);
+        check_together(EffectiveConfig {
+            topic: &own,
+            node: &BTreeMap::new(),
+        })
+        .is_ok()
+    };
+    assert!(lags("5", "5"));
+    assert!(!lags("6", "5"));
+}
+
+#[test]
+fn hours_and_minutes_become_milliseconds() {
+    assert_eq!(Unit::Hours.convert("168").as_deref(), Some("604800000"));
+    assert_eq!(Unit::Minutes.convert("-1").as_deref(), Some("-1"));
+    assert_eq!(Unit::Hours.convert("2147483648"), None);
+    assert_eq!(Unit::Same.convert("7").as_deref(), Some("7"));
 }

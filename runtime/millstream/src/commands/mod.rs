@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod at_node;
+pub mod config;
 pub mod consume;
 pub mod group;
 pub mod log;
@@ -9,6 +10,7 @@ pub mod produce;
 mod record_json;
 pub mod run;
 pub mod serve;
+mod settings;
 pub mod topic;
 pub mod validate;
 

@@ -1,4 +1,7 @@
-//! `millstream topic create | list | describe | delete`.
+//! `millstream topic create | list | describe | alter | delete-records | delete`.
+
+mod delete_records;
+mod describe;
 
 use std::io::Write;
 
@@ -6,21 +9,17 @@ use clap::{Args, Subcommand};
 use millstream_wire::ErrorCode;
 use millstream_wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use millstream_wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
-use millstream_wire::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
-};
 use serde::Serialize;
 
-use crate::client::{Client, ClientError, EARLIEST, Isolation, LATEST, Topic};
-use crate::commands::at_node::{NodeAddress, offset, on_node};
+use crate::client::{Client, ClientError, Topic};
+use crate::commands::at_node::{NodeAddress, on_node};
+use crate::commands::settings::{ChangeArguments, Resource, alter, key_value};
 use crate::outcome::Outcome;
 use crate::output::{OutputFormat, Table, print_json};
+use delete_records::{DeleteRecordsArguments, delete_records};
+use describe::describe;
 
 const TIMEOUT_MS: i32 = 30_000;
-/// DescribeConfigs: the resource is a topic.
-const RESOURCE_TOPIC: i8 = 2;
-/// DescribeConfigs: the value was set on the topic itself.
-const SOURCE_TOPIC: i8 = 1;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -36,6 +35,10 @@ enum Command {
     List(ListArguments),
     /// Show partitions, offsets and settings of topics
     Describe(NamesArguments),
+    /// Change settings of a topic
+    Alter(AlterArguments),
+    /// Delete a topic's oldest records
+    DeleteRecords(DeleteRecordsArguments),
     /// Delete topics and all their records
     Delete(NamesArguments),
 }
@@ -78,6 +81,16 @@ struct NamesArguments {
     address: NodeAddress,
 }
 
+#[derive(Debug, Args)]
+struct AlterArguments {
+    /// The topic's name
+    name: String,
+    #[command(flatten)]
+    changes: ChangeArguments,
+    #[command(flatten)]
+    address: NodeAddress,
+}
+
 /// Runs one of the subcommands.
 pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     match &arguments.command {
@@ -90,16 +103,16 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         Command::Describe(arguments) => on_node(&arguments.address, async |client| {
             describe(client, &arguments.names, output).await
         }),
+        Command::Alter(arguments) => on_node(&arguments.address, async |mut client| {
+            let topic = Resource::Topic(&arguments.name);
+            alter(&mut client, topic, &arguments.changes, output).await
+        }),
+        Command::DeleteRecords(arguments) => on_node(arguments.address(), async |client| {
+            delete_records(client, arguments, output).await
+        }),
         Command::Delete(arguments) => on_node(&arguments.address, async |client| {
             delete(client, &arguments.names, output).await
         }),
-    }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("a setting looks like KEY=VALUE".to_owned()),
     }
 }
 
@@ -211,176 +224,6 @@ impl<'a> From<&'a Topic> for ListedTopic<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct DescribedTopic {
-    name: String,
-    id: String,
-    internal: bool,
-    partitions: Vec<DescribedPartition>,
-    configs: Vec<DescribedConfig>,
-}
-
-#[derive(Debug, Serialize)]
-struct DescribedPartition {
-    partition: i32,
-    leader: i32,
-    leader_epoch: i32,
-    replicas: Vec<i32>,
-    isr: Vec<i32>,
-    start: Option<i64>,
-    last_stable: Option<i64>,
-    end: Option<i64>,
-}
-
-#[derive(Debug, Serialize)]
-struct DescribedConfig {
-    name: String,
-    value: Option<String>,
-    /// False where the topic has the node's or Kafka's default.
-    set: bool,
-}
-
-async fn describe(
-    mut client: Client,
-    names: &[String],
-    output: OutputFormat,
-) -> Result<(), ClientError> {
-    let mut described = Vec::new();
-    for name in names {
-        described.push(describe_one(&mut client, name).await?);
-    }
-    if output.is_json() {
-        return Ok(print_json(&described)?);
-    }
-    let mut out = std::io::stdout();
-    for (index, topic) in described.iter().enumerate() {
-        if index > 0 {
-            writeln!(out)?;
-        }
-        writeln!(out, "topic {} (id {})", topic.name, topic.id)?;
-        let set: Vec<String> = topic
-            .configs
-            .iter()
-            .filter(|config| config.set)
-            .map(|config| format!("{}={}", config.name, config.value.as_deref().unwrap_or("")))
-            .collect();
-        if !set.is_empty() {
-            writeln!(out, "settings {}", set.join(" "))?;
-        }
-        write!(out, "{}", partition_table(&topic.partitions))?;
-    }
-    Ok(())
-}
-
-async fn describe_one(client: &mut Client, name: &str) -> Result<DescribedTopic, ClientError> {
-    let topic = client.topic(name, false).await?;
-    let all: Vec<i32> = topic
-        .partitions
-        .iter()
-        .map(|partition| partition.index)
-        .collect();
-    let start = client
-        .offsets(&topic, &all, EARLIEST, Isolation::ReadUncommitted)
-        .await?;
-    let stable = client
-        .offsets(&topic, &all, LATEST, Isolation::ReadCommitted)
-        .await?;
-    let end = client
-        .offsets(&topic, &all, LATEST, Isolation::ReadUncommitted)
-        .await?;
-    let configs = topic_configs(client, name).await?;
-    Ok(DescribedTopic {
-        id: topic.id.to_string(),
-        internal: topic.internal,
-        partitions: topic
-            .partitions
-            .into_iter()
-            .map(|partition| DescribedPartition {
-                start: start.get(&partition.index).copied(),
-                last_stable: stable.get(&partition.index).copied(),
-                end: end.get(&partition.index).copied(),
-                partition: partition.index,
-                leader: partition.leader,
-                leader_epoch: partition.leader_epoch,
-                replicas: partition.replicas,
-                isr: partition.isr,
-            })
-            .collect(),
-        configs,
-        name: topic.name,
-    })
-}
-
-async fn topic_configs(
-    client: &mut Client,
-    name: &str,
-) -> Result<Vec<DescribedConfig>, ClientError> {
-    let request = DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource {
-            resource_type: RESOURCE_TOPIC,
-            resource_name: name.to_owned(),
-            configuration_keys: None,
-        }],
-        include_synonyms: false,
-        include_documentation: false,
-    };
-    let response = client.call(&request).await?;
-    let result = response.results.into_iter().next().unwrap_or_default();
-    match ErrorCode::from_code(result.error_code) {
-        ErrorCode::None => Ok(result
-            .configs
-            .into_iter()
-            .map(DescribedConfig::from)
-            .collect()),
-        code => Err(ClientError::Refused {
-            what: format!("reading the settings of topic {name:?}"),
-            code,
-            detail: result.error_message,
-        }),
-    }
-}
-
-impl From<DescribeConfigsResourceResult> for DescribedConfig {
-    fn from(config: DescribeConfigsResourceResult) -> DescribedConfig {
-        DescribedConfig {
-            name: config.name,
-            value: config.value,
-            set: config.config_source == SOURCE_TOPIC,
-        }
-    }
-}
-
-fn partition_table(partitions: &[DescribedPartition]) -> Table {
-    let mut table = Table::new(&[
-        "PARTITION",
-        "LEADER",
-        "EPOCH",
-        "REPLICAS",
-        "ISR",
-        "START",
-        "STABLE",
-        "END",
-    ]);
-    for partition in partitions {
-        table.row([
-            partition.partition.to_string(),
-            partition.leader.to_string(),
-            partition.leader_epoch.to_string(),
-            numbers(&partition.replicas),
-            numbers(&partition.isr),
-            offset(partition.start),
-            offset(partition.last_stable),
-            offset(partition.end),
-        ]);
-    }
-    table
-}
-
-fn numbers(numbers: &[i32]) -> String {
-    let texts: Vec<String> = numbers.iter().map(i32::to_string).collect();
-    texts.join(",")
-}
-
 async fn delete(
     mut client: Client,
     names: &[String],
@@ -430,41 +273,4 @@ async fn delete(
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_needs_a_key_and_a_value() {
-        assert_eq!(
-            key_value("cleanup.policy=compact=1"),
-            Ok(("cleanup.policy".to_owned(), "compact=1".to_owned()))
-        );
-        assert!(key_value("cleanup.policy").is_err());
-        assert!(key_value("=compact").is_err());
-    }
-
-    #[test]
-    fn a_partition_without_offsets_shows_dashes() {
-        let table = partition_table(&[DescribedPartition {
-            partition: 0,
-            leader: 1,
-            leader_epoch: 4,
-            replicas: vec![1, 2],
-            isr: vec![1],
-            start: Some(0),
-            last_stable: None,
-            end: Some(12),
-        }]);
-        let text = table.to_string();
-        let row: Vec<&str> = text
-            .lines()
-            .nth(1)
-            .expect("a row")
-            .split_whitespace()
-            .collect();
-        assert_eq!(row, ["0", "1", "4", "1,2", "1", "0", "-", "12"]);
-    }
 }
