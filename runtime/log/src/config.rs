@@ -161,6 +161,8 @@ pub struct StoreOptions {
     pub checkpoint_interval_ms: u64,
     /// A checkpoint is also taken when the journal has grown by so many bytes since the last one.
     pub checkpoint_journal_bytes: u64,
+    /// `log.retention.check.interval.ms`: how often retention looks at all logs. It can be changed later.
+    pub retention_check_interval_ms: u64,
     /// Size of the journal's files at most; the first ones of a start are smaller.
     pub journal_file_bytes_max: u64,
     /// `producer.id.expiration.ms`: a producer's state is forgotten after so long without an append.
@@ -182,6 +184,7 @@ impl StoreOptions {
             open_files_max: 4096,
             checkpoint_interval_ms: 60_000,
             checkpoint_journal_bytes: 512 << 20,
+            retention_check_interval_ms: 300_000,
             journal_file_bytes_max: 64 << 20,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             cleaner: CleanerOptions::default(),

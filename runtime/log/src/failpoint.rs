@@ -40,6 +40,22 @@ const NAMES: &[(&str, &str)] = &[
         "log.before_roll",
         "a segment is full, the next one does not exist",
     ),
+    (
+        "retention.after_log_start",
+        "the log's start is moved, the segments below it are in the log still",
+    ),
+    (
+        "segments.after_swap",
+        "segments are out of the log's list, their files have their names still",
+    ),
+    (
+        "segments.between_renames",
+        "a segment's files are renamed, those of the next one are not",
+    ),
+    (
+        "segments.before_delete",
+        "a deleted segment's time has come, its files are there",
+    ),
     ("store.before_checkpoint", "a node checkpoint begins"),
     (
         "store.after_log_sync",

@@ -23,8 +23,8 @@ pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlush
 pub use index::AbortedTxn;
 pub use journal::Lsn;
 pub use log::{
-    AppendError, AppendOptions, AppendOrigin, Appended, Isolation, Log, LogId, LogOffsets,
-    ReadError, ReadResult, TimestampOffset, WatchGuard,
+    AppendError, AppendOptions, AppendOrigin, Appended, DeleteRecordsError, DeletedRecords,
+    Isolation, Log, LogId, LogOffsets, ReadError, ReadResult, TimestampOffset, WatchGuard,
 };
 pub use producer_state::{
     ProducerEntry, ProducerError, REMEMBERED_BATCHES, SnapshotError, StoredBatch, VerificationGuard,

@@ -39,6 +39,8 @@ pub struct Metadata {
     pub is_dir: bool,
     /// Bytes; 0 for a directory.
     pub len: u64,
+    /// When the content last changed, ms since 1970; 0 when the file system does not say.
+    pub modified_ms: i64,
 }
 
 /// Held as long as the lock file is locked; dropping it unlocks.

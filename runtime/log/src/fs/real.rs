@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 
@@ -79,7 +80,18 @@ impl FileSystem for RealFs {
         let metadata = fs::metadata(path)?;
         let is_dir = metadata.is_dir();
         let len = if is_dir { 0 } else { metadata.len() };
-        Ok(Metadata { is_dir, len })
+        let since_epoch = metadata
+            .modified()
+            .ok()
+            .and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
+        let modified_ms = since_epoch
+            .and_then(|time| i64::try_from(time.as_millis()).ok())
+            .unwrap_or(0);
+        Ok(Metadata {
+            is_dir,
+            len,
+            modified_ms,
+        })
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A file of fixed-size entries that only grows: what the three indexes have in common.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::segment::CachedFile;
 
@@ -51,6 +52,15 @@ impl<E: IndexEntry> EntryFile<E> {
             is_cut: false,
             last: (written == 0).then_some(None),
         }
+    }
+
+    /// The name that the file has, or would have.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.file.path()
+    }
+
+    pub(crate) fn rename(&self, to: PathBuf) -> io::Result<()> {
+        self.file.rename(to)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -298,7 +298,9 @@ impl PartitionCheck<'_> {
         indexes: &[PathBuf; 3],
     ) -> io::Result<()> {
         let path = self.path(base_offset, SegmentFile::Checksums);
-        let Some(sidecar) = Sidecar::read(self.fs, self.dir, base_offset)? else {
+        let Some(sidecar) =
+            Sidecar::read(self.fs, &self.path(base_offset, SegmentFile::Checksums))?
+        else {
             if self.fs.exists(&path)? {
                 let reason = "the checksums do not add up; they are written anew by the next start";
                 self.report.damages.push(Damage::new(&path, 0, reason));

@@ -195,7 +195,7 @@ impl Log {
             now_ms,
         )?;
         let update = check_producers(&appender, &incomers, options, now_ms)?;
-        self.roll_if_needed(&mut appender, bytes.len(), &incomers, config)?;
+        self.roll_if_needed(&mut appender, bytes.len(), &incomers, config, now_ms)?;
         let lsn = self.write(&mut appender, bytes, &incomers, options)?;
         let accepted = Accepted {
             incomers,
@@ -218,7 +218,7 @@ impl Log {
         options: AppendOptions,
     ) -> Result<Lsn, AppendError> {
         let active = Arc::clone(&appender.active);
-        let path = || active.path().to_owned();
+        let path = || active.path();
         if appender.trim_needed {
             active
                 .trim()
@@ -298,7 +298,7 @@ impl Log {
         appender.log_end = log_end;
         appender.last_lsn = accepted.lsn;
         self.positions
-            .note(base_offset, appender.active.base_offset(), position);
+            .note(base_offset, appender.active.id(), position);
         self.progress
             .stability
             .lock()

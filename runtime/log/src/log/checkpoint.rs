@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Life, Log};
+use super::{DurablePoint, Life, Log};
 use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, leader_epochs_text};
 use crate::fs::OpenMode;
 use crate::journal::Lsn;
@@ -81,7 +81,7 @@ impl Log {
         }
         for segment in &unsynced.segments {
             if let Err(source) = segment.write_indexes() {
-                let path = segment.path().to_owned();
+                let path = segment.path();
                 self.capture_again(unsynced);
                 return Err(CheckpointError::Io {
                     action: "writing the indexes of",
@@ -102,6 +102,14 @@ impl Log {
             .open(&self.dir.join(LEADER_EPOCHS), OpenMode::Create)?;
         file.set_len(text.len() as u64)?;
         file.write_at(text.as_bytes(), 0)
+    }
+
+    /// The node's checkpoint has this log so.
+    pub(crate) fn note_durable(&self, checkpoint: &LogCheckpoint) {
+        *self.durable.lock() = DurablePoint {
+            log_start: checkpoint.log_start,
+            segment_base: checkpoint.segment_base,
+        };
     }
 
     /// Lets the next checkpoint capture this log again, because this one did not come to its end.

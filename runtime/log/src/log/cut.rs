@@ -13,6 +13,8 @@ impl Log {
     /// Cuts the log so that it ends with the last batch that lies wholly below `to`. For a follower whose end differs
     /// from its leader's; producer states are rebuilt from what is left.
     pub fn truncate_to(&self, to: i64) -> Result<Lsn, AppendError> {
+        // Before the append lock: a reader that holds up a cut may want that lock to look after the indexes.
+        let _cut = self.cutting.write();
         let mut appender = self.appender.lock();
         appender.check_open()?;
         if to >= appender.log_end {
@@ -29,6 +31,7 @@ impl Log {
 
     /// Empties the log; the next record gets offset `to`.
     pub fn reset_to(&self, to: i64) -> Result<Lsn, AppendError> {
+        let _cut = self.cutting.write();
         let mut appender = self.appender.lock();
         appender.check_open()?;
         let lsn = self.journal_change(&mut appender, EntryKind::Reset { to })?;
@@ -67,10 +70,10 @@ impl Log {
             incarnation: self.incarnation,
             kind,
         };
-        // The end that this entry makes durable is not above what was reported before it.
+        // With this entry all appends before it are durable; its report may be the only one that comes of them.
         let lsn = self
             .shared
-            .journal_append(entry, &self.listener.0, -1, Duration::ZERO)
+            .journal_append(entry, &self.listener.0, appender.log_end, Duration::ZERO)
             .map_err(|error| AppendError::journal(self.dir.clone(), error))?;
         appender.last_lsn = lsn;
         appender.dirty = true;
@@ -96,13 +99,13 @@ impl Log {
         self.progress.stability.lock().advance_log_start(to);
     }
 
+    /// Drops everything. Nobody reads meanwhile.
     pub(super) fn clear_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
-        let _cut = self.cutting.write();
+        let _one_at_a_time = self.replacing.lock();
         self.positions.clear();
-        let removed = std::mem::take(&mut *self.segments.write());
-        for segment in removed {
-            segment.remove(&self.shared.open_files)?;
-        }
+        let segments = self.segments.read().clone();
+        self.let_go(&segments, &[])?;
+        self.segments.write().clear();
         appender.unsynced.clear();
         appender.active = self.push_segment(to);
         appender.producers = ProducerStates::default();
@@ -112,12 +115,12 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts segments, indexes, epochs and producer states to `to`.
+    /// Cuts segments, indexes, epochs and producer states to `to`. Nobody reads meanwhile.
     pub(super) fn cut_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
         if to <= appender.log_start {
             return self.clear_to(appender, to);
         }
-        let _cut = self.cutting.write();
+        let _one_at_a_time = self.replacing.lock();
         self.positions.clear();
         let mut end = to;
         loop {
@@ -132,11 +135,11 @@ impl Log {
                 appender.active = last;
                 break;
             }
-            last.remove(&self.shared.open_files)?;
+            self.let_go(std::slice::from_ref(&last), &[])?;
+            self.segments.write().pop();
             appender
                 .unsynced
                 .retain(|segment| !Arc::ptr_eq(segment, &last));
-            self.segments.write().pop();
         }
         if appender.active.mark_unsynced() {
             let active = Arc::clone(&appender.active);
@@ -149,6 +152,12 @@ impl Log {
     }
 
     fn end_at(&self, appender: &mut Appender, end: i64) {
+        // What the checkpoint says lies higher is not so any more.
+        {
+            let mut durable = self.durable.lock();
+            durable.segment_base = durable.segment_base.min(appender.active.base_offset());
+            durable.log_start = durable.log_start.min(appender.log_start);
+        }
         appender.log_end = end;
         appender.dirty = true;
         appender.touched = true;

@@ -10,14 +10,16 @@ use parking_lot::{Mutex, RwLock};
 use super::replay::{indexed, marker_of};
 use super::stability::Stability;
 use super::{
-    Appender, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions, Progress, Watchers,
-    index_limits,
+    Appender, DurablePoint, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions, Progress,
+    Watchers, index_limits,
 };
 use crate::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
-use crate::segment::{BatchScan, ScanError, Segment, SegmentFile, SegmentSizes, path_of};
+use crate::segment::{
+    BatchScan, OpenFiles, ScanError, Segment, SegmentFile, SegmentSizes, Suffix, path_of,
+};
 use crate::store::{Problem, Shared, StoreError};
 
 /// How much of a log's files can be believed.
@@ -116,6 +118,8 @@ impl Log {
             progress,
             positions: Positions::default(),
             repairing: Mutex::new(()),
+            replacing: Mutex::new(()),
+            durable: Mutex::new(DurablePoint::NOTHING),
         };
         Arc::new(log)
     }
@@ -152,7 +156,14 @@ impl Log {
         if let Some(at) = plan.checkpoint() {
             config.segment_bytes = at.segment_bytes;
         }
+        let segments = match plan.checkpoint() {
+            Some(at) => finish_drop(&shared.open_files, segments, at).map_err(io)?,
+            None => segments,
+        };
         let log = Self::assemble(id, dir.clone(), incarnation, shared, config, segments);
+        if let Some(at) = plan.checkpoint() {
+            log.note_durable(at);
+        }
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
@@ -180,6 +191,12 @@ impl Log {
                         .map_err(io)?;
                 }
             }
+        }
+        {
+            // A log of another making may say nowhere that its first records were deleted.
+            let mut appender = log.appender.lock();
+            let first = log.segments.read()[0].base_offset();
+            appender.log_start = appender.log_start.max(first);
         }
         log.settle();
         Ok(Loaded { log, problems })
@@ -228,7 +245,7 @@ impl Log {
         appender.active = Arc::clone(&active);
         if active.size() < at.segment_size {
             problems.push(Problem {
-                path: active.path().to_owned(),
+                path: active.path(),
                 position: active.size(),
                 reason: format!(
                     "the file has {} bytes, {} were synced: offsets below {} are missing and cannot be read",
@@ -347,7 +364,7 @@ impl Log {
             && appender.log_end < at.recovery_point
         {
             problems.push(Problem {
-                path: appender.active.path().to_owned(),
+                path: appender.active.path(),
                 position: appender.active.size(),
                 reason: format!(
                     "the log ends at offset {}, but {} was synced",
@@ -407,7 +424,7 @@ impl Log {
         problems: &mut Vec<Problem>,
     ) {
         problems.push(Problem {
-            path: segment.path().to_owned(),
+            path: segment.path(),
             position,
             reason: format!(
                 "{reason}; the log was cut there, at offset {}",
@@ -449,10 +466,30 @@ fn sound_end(segment: &Segment, from: u64) -> io::Result<u64> {
     }
 }
 
+/// Removes the segments that lie wholly below the log's start: a crash may have come between the checkpoint that moved
+/// the start and the removal, or in the midst of it.
+fn finish_drop(
+    files: &OpenFiles,
+    mut segments: Vec<Arc<Segment>>,
+    at: &LogCheckpoint,
+) -> io::Result<Vec<Arc<Segment>>> {
+    let is_gone = |pair: &[Arc<Segment>]| {
+        pair[1].base_offset() <= at.log_start && pair[0].base_offset() < at.segment_base
+    };
+    let count = segments.windows(2).take_while(|pair| is_gone(pair)).count();
+    for segment in segments.drain(..count) {
+        segment.remove(files)?;
+    }
+    Ok(segments)
+}
+
 fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, SegmentSizes>> {
     let mut found: BTreeMap<i64, SegmentSizes> = BTreeMap::new();
     let entries = shared.fs.read_dir(dir)?;
     for entry in &entries {
+        if Suffix::is_deleted(&entry.name) {
+            shared.fs.remove_file(&dir.join(&entry.name))?;
+        }
         if let Some((SegmentFile::Log, base_offset)) = SegmentFile::parse(&entry.name) {
             found.entry(base_offset).or_default().log = entry.len;
         }

@@ -7,13 +7,16 @@ mod append;
 mod check;
 mod checkpoint;
 mod cut;
+mod delete_records;
 mod error;
 mod index_repair;
 mod load;
 mod positions;
 mod read;
 mod redo;
+mod replace;
 mod replay;
+mod retention;
 mod roll;
 mod stability;
 mod time;
@@ -35,6 +38,7 @@ use crate::store::{Health, Shared, StoreError};
 
 pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
+pub use delete_records::{DeleteRecordsError, DeletedRecords};
 pub use error::{AppendError, ReadError};
 pub(crate) use load::LoadPlan;
 pub use read::{Isolation, ReadResult};
@@ -80,6 +84,24 @@ pub struct Log {
     positions: Positions,
     /// One index at a time is checked or built anew.
     repairing: Mutex<()>,
+    /// One change of the list of segments at a time, but for those at its end.
+    replacing: Mutex<()>,
+    durable: Mutex<DurablePoint>,
+}
+
+/// What the node's checkpoint has of a log: recovery begins with the segment at `segment_base`, and what lies below
+/// both offsets is not needed for it.
+#[derive(Debug, Clone, Copy)]
+struct DurablePoint {
+    log_start: i64,
+    segment_base: i64,
+}
+
+impl DurablePoint {
+    const NOTHING: Self = Self {
+        log_start: i64::MIN,
+        segment_base: i64::MIN,
+    };
 }
 
 /// What changes with the log's end, under the append lock.

@@ -15,33 +15,33 @@ pub(crate) struct Positions {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     offset: i64,
-    segment_base: i64,
+    segment_id: u64,
     position: u64,
 }
 
 const EMPTY: Place = Place {
     offset: -1,
-    segment_base: -1,
+    segment_id: u64::MAX,
     position: 0,
 };
 
 impl Positions {
-    pub(crate) fn note(&self, offset: i64, segment_base: i64, position: u64) {
+    pub(crate) fn note(&self, offset: i64, segment_id: u64, position: u64) {
         let mut slots = self.slots.lock();
         if slots.is_empty() {
             slots.resize(SLOTS, EMPTY);
         }
         slots[slot_of(offset)] = Place {
             offset,
-            segment_base,
+            segment_id,
             position,
         };
     }
 
-    pub(crate) fn find(&self, offset: i64, segment_base: i64) -> Option<u64> {
+    pub(crate) fn find(&self, offset: i64, segment_id: u64) -> Option<u64> {
         let slots = self.slots.lock();
         let place = slots.get(slot_of(offset))?;
-        (place.offset == offset && place.segment_base == segment_base).then_some(place.position)
+        (place.offset == offset && place.segment_id == segment_id).then_some(place.position)
     }
 
     /// Forgets all; after a truncation.

@@ -85,6 +85,15 @@ impl Log {
             return Ok(result);
         }
         let segments = self.segments_from(offset);
+        // The first of them may be gone since: what follows it is not what was asked for.
+        let log_start = self.offsets().log_start;
+        if offset < log_start {
+            return Err(ReadError::OffsetOutOfRange {
+                offset,
+                log_start,
+                log_end: offsets.log_end,
+            });
+        }
         let mut found = None;
         for segment in &segments {
             found = self.read_segment(segment, offset, bound, max_bytes, min_one)?;
@@ -162,7 +171,7 @@ impl Log {
         }
         if len > 0 {
             self.positions
-                .note(next_offset, segment.base_offset(), position + len as u64);
+                .note(next_offset, segment.id(), position + len as u64);
         }
         Ok(Some(Found {
             bytes: Bytes::from(buffer),
@@ -176,7 +185,7 @@ impl Log {
         segment: &Arc<Segment>,
         offset: i64,
     ) -> Result<Option<u64>, ReadError> {
-        if let Some(position) = self.positions.find(offset, segment.base_offset()) {
+        if let Some(position) = self.positions.find(offset, segment.id()) {
             return Ok(Some(position));
         }
         if offset <= segment.base_offset() {
@@ -243,7 +252,7 @@ impl Log {
             return ReadError::Deleted;
         }
         ReadError::Io {
-            path: segment.path().to_owned(),
+            path: segment.path(),
             source,
         }
     }
@@ -306,7 +315,7 @@ fn check_next(bytes: &[u8], available: usize, bound: i64) -> Result<Option<Batch
 
 fn corrupt(segment: &Segment, position: u64, reason: String) -> ReadError {
     ReadError::Corrupt {
-        path: segment.path().to_owned(),
+        path: segment.path(),
         position,
         reason,
     }

@@ -61,7 +61,8 @@ impl Log {
                 last_offset: header.last_offset(),
                 max_timestamp: header.max_timestamp,
                 segment_bytes: config.segment_bytes,
-                segment_ms: i64::MAX,
+                roll_after_ms: i64::MAX,
+                now_ms: 0,
             };
             if appender
                 .active

@@ -17,6 +17,7 @@ impl Log {
         bytes: usize,
         incomers: &[Incomer],
         config: &LogConfig,
+        now_ms: i64,
     ) -> Result<(), AppendError> {
         let incoming = Incoming {
             bytes: bytes as u64,
@@ -27,17 +28,45 @@ impl Log {
                 .max()
                 .unwrap_or(-1),
             segment_bytes: config.segment_bytes,
-            segment_ms: config.segment_ms,
+            roll_after_ms: self.roll_after_ms(config, appender.active.base_offset()),
+            now_ms,
         };
         // Whatever is added to an index rests on what it says already.
         let should_roll = self
             .check_active_indexes(appender)
             .and_then(|()| appender.active.should_roll(&incoming, index_limits(config)))
-            .map_err(|error| AppendError::write(appender.active.path().to_owned(), error))?;
+            .map_err(|error| AppendError::write(appender.active.path(), error))?;
         if should_roll {
             self.roll(appender);
         }
         Ok(())
+    }
+
+    /// The age at which the segment at `base_offset` is ended: `segment.ms`, in a compacted log at most
+    /// `max.compaction.lag.ms`, less a part of `segment.jitter.ms` that is the segment's own.
+    pub(super) fn roll_after_ms(&self, config: &LogConfig, base_offset: i64) -> i64 {
+        let mut after_ms = config.segment_ms;
+        if config.cleanup.compact && config.max_compaction_lag_ms > 0 {
+            after_ms = after_ms.min(config.max_compaction_lag_ms);
+        }
+        let jitter_max = config.segment_jitter_ms.min(config.segment_ms);
+        match u64::try_from(jitter_max) {
+            Ok(max @ 1..) => after_ms.saturating_sub_unsigned(self.spread(base_offset) % max),
+            _ => after_ms,
+        }
+    }
+
+    /// A number that looks random, is the same for the same segment after a restart, and another one for other logs.
+    fn spread(&self, base_offset: i64) -> u64 {
+        let (high, low) = self.id.topic_id.as_u64_pair();
+        let mut bytes = Vec::with_capacity(28);
+        bytes.extend(high.to_be_bytes());
+        bytes.extend(low.to_be_bytes());
+        bytes.extend(self.id.partition.to_be_bytes());
+        bytes.extend(base_offset.to_be_bytes());
+        let forward = crc32c::crc32c(&bytes);
+        bytes.reverse();
+        u64::from(forward) << 32 | u64::from(crc32c::crc32c(&bytes))
     }
 
     /// Seals the active segment and begins the next one at the log end.

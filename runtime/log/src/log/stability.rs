@@ -98,12 +98,14 @@ impl Stability {
     pub(crate) fn offsets(&self) -> LogOffsets {
         let first_open = self.ongoing.keys().next().copied().unwrap_or(i64::MAX);
         let first_incomplete = self.completed.keys().next().copied().unwrap_or(i64::MAX);
+        // The first records of an open transaction may have been deleted.
+        let visible = |bound: i64| bound.min(first_open).max(self.log_start);
         LogOffsets {
             log_start: self.log_start,
             high_watermark: self.high_watermark,
-            last_stable: self.high_watermark.min(first_open).min(first_incomplete),
+            last_stable: visible(self.high_watermark.min(first_incomplete)),
             log_end: self.log_end,
-            appended_last_stable: self.log_end.min(first_open),
+            appended_last_stable: visible(self.log_end),
         }
     }
 
@@ -178,6 +180,17 @@ mod tests {
         assert_eq!(state.offsets().appended_last_stable, 5);
         state.flushed(5);
         assert_eq!(state.offsets().last_stable, 5);
+    }
+
+    #[test]
+    fn the_last_stable_offset_is_not_below_the_log_start() {
+        let mut state = Stability::new(0, 0, false, []);
+        state.appended(9, &[started(2)]);
+        state.advance_log_start(5);
+        assert_eq!(state.offsets().last_stable, 5);
+        assert_eq!(state.offsets().appended_last_stable, 5);
+        state.appended(10, &[completed(2, 9)]);
+        assert_eq!(state.offsets().last_stable, 10);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 
 use super::Segment;
-use super::names::{SegmentFile, path_of};
+use super::names::SegmentFile;
 use crate::fs::{FileSystem, OpenMode};
 use crate::index::Checksum;
 
@@ -33,14 +33,9 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    /// The sidecar of the segment at `base_offset`; `None` when there is none, or none that is sound.
-    pub(crate) fn read(
-        fs: &dyn FileSystem,
-        dir: &Path,
-        base_offset: i64,
-    ) -> io::Result<Option<Self>> {
-        let path = path_of(dir, base_offset, SegmentFile::Checksums);
-        match fs.read(&path, FILE_BYTES_MAX) {
+    /// The sidecar in this file; `None` when there is none, or none that is sound.
+    pub(crate) fn read(fs: &dyn FileSystem, path: &Path) -> io::Result<Option<Self>> {
+        match fs.read(path, FILE_BYTES_MAX) {
             Ok(bytes) => Ok(Self::parse(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             // Longer than any sidecar.
@@ -104,7 +99,7 @@ impl Segment {
     }
 
     pub(crate) fn sidecar(&self, fs: &dyn FileSystem) -> io::Result<Option<Sidecar>> {
-        Sidecar::read(fs, &self.dir, self.base_offset)
+        Sidecar::read(fs, &self.file_path(SegmentFile::Checksums))
     }
 
     /// Whether the indexes have the lengths and checksums that a sidecar says.
@@ -123,7 +118,7 @@ impl Segment {
             indexes: self.index_checksums()?,
         };
         let text = sidecar.text();
-        let path = path_of(&self.dir, self.base_offset, SegmentFile::Checksums);
+        let path = self.file_path(SegmentFile::Checksums);
         let file = fs.open(&path, OpenMode::Create)?;
         file.set_len(text.len() as u64)?;
         file.write_at(text.as_bytes(), 0)
@@ -131,7 +126,7 @@ impl Segment {
 
     /// Makes the sidecar durable, if there is one.
     pub(super) fn sync_sidecar(&self, fs: &dyn FileSystem) -> io::Result<()> {
-        let path = path_of(&self.dir, self.base_offset, SegmentFile::Checksums);
+        let path = self.file_path(SegmentFile::Checksums);
         match fs.open(&path, OpenMode::ReadWrite) {
             Ok(file) => file.sync_data(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,6 +1,7 @@
 //! A segment: one `.log` file of batches back to back, with its indexes.
 
 mod checksums;
+mod departure;
 mod names;
 mod open_files;
 mod scan;
@@ -9,18 +10,20 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::fs::FileSystem;
 use crate::index::{AbortedEntry, AbortedTxn, EntryFile, IndexEntry, OffsetEntry, TimeEntry};
 
 pub(crate) use checksums::Sidecar;
-pub(crate) use names::{SegmentFile, path_of};
+pub(crate) use names::{SegmentFile, Suffix, path_of};
 pub(crate) use open_files::{CachedFile, OpenFiles};
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
 pub(crate) use walk::{Piece, Surroundings, Walk};
+
+const NOT_BEGUN: i64 = i64::MIN;
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +99,16 @@ impl Indexes {
 /// One segment. Appends come under the log's append lock; reads need no lock of the log.
 #[derive(Debug)]
 pub(crate) struct Segment {
+    /// No other segment of this process has it, also none that takes the place of this one.
+    id: u64,
     base_offset: i64,
     dir: PathBuf,
+    /// What stands behind the names of its files.
+    suffix: Mutex<Suffix>,
     log: CachedFile,
     /// Bytes of whole batches that belong to the log; the file may be longer after a failed write.
     size: AtomicU64,
+    begun_ms: AtomicI64,
     /// Written since it was last synced.
     unsynced: AtomicBool,
     /// See `checksums.rs`.
@@ -117,13 +125,17 @@ impl Segment {
         base_offset: i64,
         sizes: SegmentSizes,
     ) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let file = |kind| files.file(path_of(dir, base_offset, kind));
         let is_empty = sizes.log == 0;
         Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             base_offset,
             dir: dir.to_owned(),
+            suffix: Mutex::new(Suffix::None),
             log: file(SegmentFile::Log),
             size: AtomicU64::new(sizes.log),
+            begun_ms: AtomicI64::new(NOT_BEGUN),
             unsynced: AtomicBool::new(false),
             trusted: AtomicBool::new(is_empty),
             indexes: RwLock::new(Indexes {
@@ -141,7 +153,15 @@ impl Segment {
         self.base_offset
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
         self.log.path()
     }
 
@@ -262,6 +282,7 @@ impl Segment {
     pub(crate) fn should_roll(&self, incoming: &Incoming, limits: IndexLimits) -> io::Result<bool> {
         let size = self.size();
         if size == 0 {
+            self.begun_ms(incoming.now_ms);
             return Ok(false);
         }
         let is_too_large = size + incoming.bytes > u64::from(incoming.segment_bytes);
@@ -284,9 +305,11 @@ impl Segment {
         let age = if first >= 0 {
             incoming.max_timestamp.saturating_sub(first)
         } else {
-            0
+            incoming
+                .now_ms
+                .saturating_sub(self.begun_ms(incoming.now_ms))
         };
-        Ok(age > incoming.segment_ms)
+        Ok(age > incoming.roll_after_ms)
     }
 
     /// Ends the segment: the time index gets its last entry, and no index changes any more.
@@ -387,7 +410,26 @@ impl Segment {
         Ok(largest)
     }
 
-    fn first_timestamp(&self) -> io::Result<Option<i64>> {
+    /// When the first append of this run came, for batches that have no timestamp.
+    fn begun_ms(&self, now_ms: i64) -> i64 {
+        let unset = NOT_BEGUN;
+        let relaxed = Ordering::Relaxed;
+        match self
+            .begun_ms
+            .compare_exchange(unset, now_ms, relaxed, relaxed)
+        {
+            Ok(_) => now_ms,
+            Err(begun_ms) => begun_ms,
+        }
+    }
+
+    /// When the file of batches was last written to.
+    pub(crate) fn modified_ms(&self, fs: &dyn FileSystem) -> io::Result<i64> {
+        Ok(fs.metadata(&self.path())?.modified_ms)
+    }
+
+    /// Of the first batch, its greatest one.
+    pub(crate) fn first_timestamp(&self) -> io::Result<Option<i64>> {
         if let Some(known) = self.indexes.read().first_timestamp {
             return Ok(known);
         }
@@ -455,20 +497,6 @@ impl Segment {
     pub(crate) fn reindex(&self, batch: &IndexedBatch, limits: IndexLimits) {
         self.index_batch(&mut self.indexes.write(), batch, limits);
     }
-
-    /// Removes the segment's files.
-    pub(crate) fn remove(&self, files: &OpenFiles) -> io::Result<()> {
-        for kind in SegmentFile::ALL {
-            match files
-                .fs()
-                .remove_file(&path_of(&self.dir, self.base_offset, kind))
-            {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What is about to be appended, for the decision to roll.
@@ -478,7 +506,9 @@ pub(crate) struct Incoming {
     pub(crate) last_offset: i64,
     pub(crate) max_timestamp: i64,
     pub(crate) segment_bytes: u32,
-    pub(crate) segment_ms: i64,
+    /// Age at which a segment is ended.
+    pub(crate) roll_after_ms: i64,
+    pub(crate) now_ms: i64,
 }
 
 #[cfg(test)]

@@ -5,6 +5,37 @@ use std::path::{Path, PathBuf};
 /// Digits of a base offset in a file name.
 const DIGITS: usize = 20;
 
+/// What stands behind the names of a segment's files while the segment comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suffix {
+    /// Nothing: the segment belongs to its log.
+    None,
+    /// `.deleted`: it has left its log and its files are removed later. The number tells segments apart that had the
+    /// same name one after the other; 0 is not written.
+    Deleted(u32),
+}
+
+/// Ends the name of a file whose segment has left its log.
+const DELETED: &str = ".deleted";
+
+impl Suffix {
+    /// Whether a file name says that its segment has left the log.
+    pub(crate) fn is_deleted(name: &str) -> bool {
+        name.strip_suffix(DELETED)
+            .is_some_and(|name| name.contains('.'))
+    }
+}
+
+impl std::fmt::Display for Suffix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Deleted(0) => f.write_str(DELETED),
+            Self::Deleted(number) => write!(f, ".{number}{DELETED}"),
+        }
+    }
+}
+
 /// The kinds of files that are named after an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentFile {
@@ -54,7 +85,20 @@ impl SegmentFile {
 
 /// The path of a file of the segment at `base_offset`.
 pub(crate) fn path_of(dir: &Path, base_offset: i64, kind: SegmentFile) -> PathBuf {
-    dir.join(format!("{base_offset:0DIGITS$}.{}", kind.extension()))
+    path_with(dir, base_offset, kind, Suffix::None)
+}
+
+/// The same while the segment comes or goes.
+pub(crate) fn path_with(
+    dir: &Path,
+    base_offset: i64,
+    kind: SegmentFile,
+    suffix: Suffix,
+) -> PathBuf {
+    dir.join(format!(
+        "{base_offset:0DIGITS$}.{}{suffix}",
+        kind.extension()
+    ))
 }
 
 #[cfg(test)]
@@ -68,6 +112,14 @@ mod tests {
             let name = path.file_name().unwrap().to_str().unwrap();
             assert!(name.starts_with("00000000000000000042."));
             assert_eq!(SegmentFile::parse(name), Some((kind, 42)));
+            assert!(!Suffix::is_deleted(name));
+            for (number, end) in [(0, ".deleted"), (2, ".2.deleted")] {
+                let gone = path_with(Path::new("d"), 42, kind, Suffix::Deleted(number));
+                let gone = gone.file_name().unwrap().to_str().unwrap();
+                assert_eq!(gone.strip_prefix(name), Some(end));
+                assert!(Suffix::is_deleted(gone));
+                assert_eq!(SegmentFile::parse(gone), None);
+            }
         }
         for foreign in [
             "42.log",

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -19,16 +19,22 @@ pub(crate) struct OpenFiles {
     ring: Mutex<VecDeque<Weak<Slot>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    open: Mutex<Option<Arc<dyn File>>>,
+    state: Mutex<SlotState>,
     used: AtomicBool,
+}
+
+#[derive(Debug)]
+struct SlotState {
+    /// Where the file is opened; it changes with a rename, under the same lock.
+    path: PathBuf,
+    open: Option<Arc<dyn File>>,
 }
 
 /// A file that is opened when it is used.
 #[derive(Debug)]
 pub(crate) struct CachedFile {
-    path: PathBuf,
     files: Arc<OpenFiles>,
     slot: Arc<Slot>,
 }
@@ -48,9 +54,11 @@ impl OpenFiles {
 
     pub(crate) fn file(self: &Arc<Self>, path: PathBuf) -> CachedFile {
         CachedFile {
-            path,
             files: Arc::clone(self),
-            slot: Arc::default(),
+            slot: Arc::new(Slot {
+                state: Mutex::new(SlotState { path, open: None }),
+                used: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -89,7 +97,7 @@ impl OpenFiles {
         let ring = self.ring.lock();
         ring.iter()
             .filter_map(Weak::upgrade)
-            .filter(|slot| slot.open.lock().is_some())
+            .filter(|slot| slot.state.lock().open.is_some())
             .count()
     }
 }
@@ -97,9 +105,9 @@ impl OpenFiles {
 impl Slot {
     /// False when another thread is just opening or taking it.
     fn close(&self) -> bool {
-        match self.open.try_lock() {
-            Some(mut open) => {
-                *open = None;
+        match self.state.try_lock() {
+            Some(mut state) => {
+                state.open = None;
                 true
             }
             None => false,
@@ -108,8 +116,21 @@ impl Slot {
 }
 
 impl CachedFile {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The name that the file has now.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.slot.state.lock().path.clone()
+    }
+
+    /// Gives the file another name; one that was never made will be made under that name. Whoever opens it waits, so
+    /// nobody looks for it under the former name.
+    pub(crate) fn rename(&self, to: PathBuf) -> io::Result<()> {
+        let mut state = self.slot.state.lock();
+        match self.files.fs.rename(&state.path, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        state.path = to;
+        Ok(())
     }
 
     /// The open file, which must exist.
@@ -123,14 +144,14 @@ impl CachedFile {
     }
 
     fn get_with(&self, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut open = self.slot.open.lock();
+        let mut state = self.slot.state.lock();
         self.slot.used.store(true, Ordering::Relaxed);
-        if let Some(file) = &*open {
+        if let Some(file) = &state.open {
             return Ok(Arc::clone(file));
         }
-        let file = self.files.fs.open(&self.path, mode)?;
-        *open = Some(Arc::clone(&file));
-        drop(open);
+        let file = self.files.fs.open(&state.path, mode)?;
+        state.open = Some(Arc::clone(&file));
+        drop(state);
         self.files.opened(&self.slot);
         Ok(file)
     }
@@ -162,6 +183,25 @@ mod tests {
             file.get().unwrap().read_exact_at(&mut byte, 0).unwrap();
             assert_eq!(byte, [2]);
         }
+    }
+
+    #[test]
+    fn a_renamed_file_is_opened_under_its_new_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let open_files = OpenFiles::new(Arc::new(RealFs), 1);
+        let file = open_files.file(dir.path().join("before"));
+        file.get_or_create().unwrap().write_at(b"x", 0).unwrap();
+        for renamed in ["once", "twice"] {
+            file.rename(dir.path().join(renamed)).unwrap();
+            open_files.close_idle();
+            open_files.close_idle();
+            assert_eq!(open_files.open_count(), 0);
+            assert_eq!(file.get().unwrap().len().unwrap(), 1);
+        }
+        let never_made = open_files.file(dir.path().join("index"));
+        never_made.rename(dir.path().join("other")).unwrap();
+        never_made.get_or_create().unwrap();
+        assert!(dir.path().join("other").exists() && !dir.path().join("index").exists());
     }
 
     #[test]

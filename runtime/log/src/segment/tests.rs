@@ -51,7 +51,8 @@ fn incoming() -> Incoming {
         last_offset: 150,
         max_timestamp: 1000,
         segment_bytes: 1 << 20,
-        segment_ms: 500,
+        roll_after_ms: 500,
+        now_ms: 0,
     }
 }
 

@@ -69,6 +69,9 @@ impl LogStore {
             return Err(error);
         }
         *file = next;
+        for one in &captured {
+            one.log.note_durable(&one.checkpoint);
+        }
         self.write_text_files(file, &logs)?;
         if let Some(journal) = self.shared.journal() {
             failpoint::hit("journal.before_cut");
@@ -120,7 +123,7 @@ impl LogStore {
             for segment in &one.unsynced.segments {
                 segment
                     .sync(fs)
-                    .map_err(|source| StoreError::io("syncing", segment.path(), source))?;
+                    .map_err(|source| StoreError::io("syncing", &segment.path(), source))?;
             }
             let dir = one.log.dir();
             let io = |source| StoreError::io("syncing", dir, source);

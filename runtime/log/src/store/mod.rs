@@ -4,9 +4,11 @@
 //! the journal, `node_checkpoint.rs` is the file in between.
 
 mod checkpointing;
+mod deferred;
 mod error;
 mod node_checkpoint;
 mod open;
+mod retention;
 mod shared;
 mod worker;
 
@@ -63,6 +65,7 @@ pub struct LogStore {
     /// Names in the data directory changed since they were last synced.
     names_changed: AtomicBool,
     cleaner: Mutex<CleanerOptions>,
+    retention_check_interval_ms: AtomicU64,
     worker: Worker,
     is_closed: AtomicBool,
     /// Last, so that everything is gone when another process may come.
@@ -132,6 +135,7 @@ impl LogStore {
         let io = |source| StoreError::io("deleting", log.dir(), source);
         self.shared.fs.rename(log.dir(), &renamed).map_err(io)?;
         self.names_changed.store(true, Ordering::Release);
+        self.shared.deferred.forget(log.dir());
         self.shared.fs.remove_dir_all(&renamed).map_err(io)
     }
 

@@ -348,6 +348,7 @@ impl Opening {
             .into_values()
             .map(|log| (key_of(&log), log))
             .collect();
+        let retention_check_interval_ms = AtomicU64::new(self.options.retention_check_interval_ms);
         let store = LogStore {
             cleaner: Mutex::new(self.options.cleaner.clone()),
             options: self.options,
@@ -359,6 +360,7 @@ impl Opening {
             checkpoint: Mutex::new(self.checkpoint),
             text_files: Mutex::new(HashMap::new()),
             names_changed: AtomicBool::new(true),
+            retention_check_interval_ms,
             worker,
             is_closed: AtomicBool::new(false),
             _lock: lock,

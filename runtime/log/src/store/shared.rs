@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::deferred::Deferred;
 use super::{Health, StoreError};
 use crate::clock::Clock;
 use crate::fs::FileSystem;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) open_files: Arc<OpenFiles>,
+    pub(crate) deferred: Deferred,
     flush: FlushMode,
     /// Set when recovery is over; none in `FlushMode::Os`.
     journal: OnceLock<Arc<Journal>>,
@@ -43,6 +45,7 @@ impl Shared {
             fs: Arc::clone(&options.fs),
             clock: Arc::clone(&options.clock),
             open_files: OpenFiles::new(Arc::clone(&options.fs), options.open_files_max),
+            deferred: Deferred::default(),
             flush: options.flush,
             journal: OnceLock::new(),
             poisoned: OnceLock::new(),

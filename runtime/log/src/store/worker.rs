@@ -1,4 +1,4 @@
-//! The background thread of a store: when checkpoints are taken.
+//! The background thread of a store: when checkpoints are taken, retention is applied and deleted files go.
 
 use std::sync::Arc;
 use std::sync::Weak;
@@ -9,8 +9,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::LogStore;
 
-/// How often the thread looks whether the journal is full and waits for a checkpoint to make room.
+/// How often the thread looks whether the journal is full and waits for a checkpoint to make room, whether files of
+/// deleted segments are to be removed, and whether retention is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When retention comes first at the latest.
+const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
 /// The thread, and how to wake and stop it.
 #[derive(Debug, Default)]
@@ -82,12 +85,22 @@ impl Worker {
 
 fn run(store: &Weak<LogStore>, signal: &Signal, interval: Duration) {
     let mut last = Instant::now();
+    let mut last_retention = last;
+    let mut longest_wait = FIRST_RETENTION;
     loop {
         let due = last + interval;
         if !signal.wait(due.min(Instant::now() + LOOK_EVERY)) {
             return;
         }
         let Some(store) = store.upgrade() else { return };
+        store.remove_deleted_files();
+        if last_retention.elapsed() >= store.retention_check_interval().min(longest_wait) {
+            if let Err(error) = store.apply_retention() {
+                tracing::error!(%error, "retention failed, nothing is deleted");
+            }
+            last_retention = Instant::now();
+            longest_wait = Duration::MAX;
+        }
         let is_due = Instant::now() >= due;
         if !signal.take_wish() && !is_due && !store.journal_is_full() {
             continue;

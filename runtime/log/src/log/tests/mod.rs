@@ -5,6 +5,7 @@ mod failures;
 mod model;
 mod producers;
 mod recovery;
+mod retention;
 mod segments;
 pub(crate) mod support;
 mod time_lookup;

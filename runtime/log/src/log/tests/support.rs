@@ -28,6 +28,7 @@ impl Rig {
     pub(crate) fn new(flush: FlushMode) -> Self {
         let fs = Arc::new(SimFs::new(1));
         let clock = Arc::new(ManualClock::new(NOW_MS));
+        fs.set_clock(Arc::clone(&clock) as _);
         let (store, report) = LogStore::open(options(&fs, &clock, flush)).unwrap();
         Self {
             fs,

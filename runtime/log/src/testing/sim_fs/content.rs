@@ -50,6 +50,8 @@ impl Image {
 /// A file: as programs see it, as the disk has it, and what lies between.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
+    /// When it last changed, ms since 1970.
+    pub modified_ms: i64,
     seen: Image,
     durable: Image,
     /// The contents that each sector has had since the last sync.
@@ -175,6 +177,7 @@ impl Content {
     pub fn after_power_cut(mut self, random: &mut Random) -> Content {
         self.land_some(random);
         Content {
+            modified_ms: self.modified_ms,
             seen: self.durable.clone(),
             durable: self.durable,
             ..Content::default()

@@ -179,7 +179,7 @@ impl Disk {
     pub fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let entries = self.entries(self.lookup(path)?)?;
         let entries = entries.iter().map(|(name, inode)| {
-            let Metadata { is_dir, len } = self.metadata_of(*inode);
+            let Metadata { is_dir, len, .. } = self.metadata_of(*inode);
             DirEntry {
                 name: name.clone(),
                 is_dir,
@@ -299,10 +299,12 @@ impl Disk {
             Some(Node::File(content)) => Metadata {
                 is_dir: false,
                 len: content.len(),
+                modified_ms: content.modified_ms,
             },
             _ => Metadata {
                 is_dir: true,
                 len: 0,
+                modified_ms: 0,
             },
         }
     }

@@ -17,8 +17,10 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::content::Content;
 use self::disk::{Disk, Inode};
 use super::Random;
+use crate::clock::Clock;
 use crate::fs::{DirEntry, File, FileLock, FileSystem, Metadata, OpenMode};
 
 /// The calls that a [`Fault`] can make fail.
@@ -65,6 +67,8 @@ impl Drop for HeldSyncs {
 
 struct Machine {
     disk: Disk,
+    /// Dates the files that are written; without one they are of 1970.
+    clock: Option<Arc<dyn Clock>>,
     random: Random,
     faults: Vec<Fault>,
     /// Bytes that fit; no limit when `None`.
@@ -100,12 +104,18 @@ impl Default for SimFs {
 impl SimFs {
     /// An empty disk; the seed decides how failing calls fail.
     pub fn new(seed: u64) -> Self {
-        Self::from_disk(Disk::new(), seed, None)
+        Self::from_disk(Disk::new(), seed, None, None)
     }
 
-    fn from_disk(disk: Disk, seed: u64, capacity: Option<u64>) -> Self {
+    fn from_disk(
+        disk: Disk,
+        seed: u64,
+        capacity: Option<u64>,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Self {
         let machine = Machine {
             disk,
+            clock,
             random: Random::new(seed),
             faults: Vec::new(),
             capacity,
@@ -125,6 +135,11 @@ impl SimFs {
     /// Makes a call to come fail.
     pub fn inject(&self, fault: Fault) {
         self.machine.lock().faults.push(fault);
+    }
+
+    /// Files that are written from now on are dated by this clock.
+    pub fn set_clock(&self, clock: Arc<dyn Clock>) {
+        self.machine.lock().clock = Some(clock);
     }
 
     /// Files may hold so many bytes together; what exceeds fails with `StorageFull`.
@@ -178,7 +193,7 @@ impl SimFs {
         machine.off = true;
         self.released.notify_all();
         let disk = machine.disk.clone().after_power_cut(&mut Random::new(seed));
-        Self::from_disk(disk, seed, machine.capacity)
+        Self::from_disk(disk, seed, machine.capacity, machine.clock.clone())
     }
 
     /// The disk as a process finds it that starts after this one was killed: what was written is
@@ -188,7 +203,8 @@ impl SimFs {
         let mut machine = self.machine.lock();
         machine.off = true;
         self.released.notify_all();
-        Self::from_disk(machine.disk.clone(), seed, machine.capacity)
+        let disk = machine.disk.clone();
+        Self::from_disk(disk, seed, machine.capacity, machine.clock.clone())
     }
 
     /// Changes bytes on the disk itself, as decay would.
@@ -213,6 +229,14 @@ impl Machine {
             true => Err(io::Error::other("the power is off")),
             false => Ok(()),
         }
+    }
+
+    /// The content of a file that is about to change.
+    fn content(&mut self, inode: Inode) -> io::Result<&mut Content> {
+        let now_ms = self.clock.as_ref().map_or(0, |clock| clock.now_ms());
+        let content = self.disk.file(inode)?;
+        content.modified_ms = now_ms;
+        Ok(content)
     }
 
     /// Counts a call that changes something.
@@ -399,7 +423,7 @@ impl File for SimFile {
         machine.operation()?;
         if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
             let part = machine.random.below(buf.len() as u64 + 1) as usize;
-            machine.disk.file(self.inode)?.write(&buf[..part], offset);
+            machine.content(self.inode)?.write(&buf[..part], offset);
             return Err(error);
         }
         let len = machine.disk.file(self.inode)?.len();
@@ -408,7 +432,7 @@ impl File for SimFile {
             .min(buf.len() as u64);
         let missing = grows - machine.bytes_left(grows);
         let part = buf.len() - missing as usize;
-        machine.disk.file(self.inode)?.write(&buf[..part], offset);
+        machine.content(self.inode)?.write(&buf[..part], offset);
         match missing {
             0 => Ok(()),
             _ => Err(io::ErrorKind::StorageFull.into()),
@@ -425,7 +449,7 @@ impl File for SimFile {
         self.check_writable()?;
         let mut machine = self.fs.machine.lock();
         machine.operation()?;
-        machine.disk.file(self.inode)?.set_len(len);
+        machine.content(self.inode)?.set_len(len);
         Ok(())
     }
 
@@ -438,7 +462,7 @@ impl File for SimFile {
         if machine.bytes_left(grows) < grows {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        machine.disk.file(self.inode)?.set_len(len.max(old));
+        machine.content(self.inode)?.set_len(len.max(old));
         Ok(())
     }
 

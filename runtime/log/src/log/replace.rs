@@ -1,0 +1,115 @@
+//! Segments that leave a log, and those that take their place.
+//!
+//! The list is changed first, then the files get other names, and after `file.delete.delay.ms` they go. Who has begun to
+//! read a segment goes on undisturbed: it holds the segment, the cache of open files knows the new names, and files
+//! that somebody holds are not removed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Log;
+use crate::failpoint;
+use crate::segment::{Segment, Suffix};
+
+impl Log {
+    /// Takes `old`, segments that follow each other, out of the log and puts `new` into their place. `new` covers the
+    /// same offsets; its files are complete and durable, under whatever suffix, and get their own names here.
+    ///
+    /// False, and nothing is changed, when the log does not have all of `old` any more, or the active segment is one
+    /// of them.
+    ///
+    /// # Errors
+    /// The list is changed; files could not be renamed. Those of `new` then keep their suffix, so that recovery can
+    /// tell which of both is valid.
+    pub(crate) fn replace_segments(
+        &self,
+        old: &[Arc<Segment>],
+        new: &[Arc<Segment>],
+    ) -> io::Result<bool> {
+        let _one_at_a_time = self.replacing.lock();
+        if !self.swap_in_list(old, new) {
+            return Ok(false);
+        }
+        failpoint::hit("segments.after_swap");
+        let renamed = self.let_go(old, new);
+        if new.is_empty() || renamed.is_err() {
+            return renamed.map(|()| true);
+        }
+        let fs = &*self.shared.fs;
+        // No former segment may come back beside the one that holds its offsets.
+        fs.sync_dir(&self.dir)?;
+        for segment in new {
+            segment.rename(fs, Suffix::None, false)?;
+        }
+        fs.sync_dir(&self.dir)?;
+        Ok(true)
+    }
+
+    fn swap_in_list(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> bool {
+        let Some(first) = old.first() else {
+            return false;
+        };
+        let mut segments = self.segments.write();
+        let Some(at) = segments
+            .iter()
+            .position(|segment| Arc::ptr_eq(segment, first))
+        else {
+            return false;
+        };
+        let end = at + old.len();
+        let is_run = end < segments.len()
+            && segments[at..end]
+                .iter()
+                .zip(old)
+                .all(|(have, expected)| Arc::ptr_eq(have, expected));
+        if is_run {
+            segments.splice(at..end, new.iter().cloned());
+        }
+        is_run
+    }
+
+    /// Renames the files of segments that are not in the list any more, and has them removed later.
+    pub(super) fn let_go(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> io::Result<()> {
+        let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);
+        let due = self
+            .shared
+            .clock
+            .monotonic()
+            .saturating_add(Duration::from_millis(delay));
+        // Whoever builds an index anew writes files under the names that it found.
+        let _no_repair = self.repairing.lock();
+        let mut result = Ok(());
+        for segment in old {
+            let base_offset = segment.base_offset();
+            let number = self.shared.deferred.next_number(segment);
+            let is_replaced = new.iter().any(|new| new.base_offset() == base_offset);
+            let fs = &*self.shared.fs;
+            let renamed = segment.rename(fs, Suffix::Deleted(number), is_replaced);
+            self.shared.deferred.add(Arc::clone(segment), number, due);
+            result = result.and(renamed);
+            failpoint::hit("segments.between_renames");
+        }
+        result
+    }
+
+    /// Takes the segments that lie wholly below the log's start out of the log. Only as far as the node's checkpoint
+    /// has the start, and none that recovery would begin with. Returns how many went.
+    pub(crate) fn drop_segments_below_start(&self) -> io::Result<usize> {
+        let durable = *self.durable.lock();
+        let log_start = durable.log_start.min(self.offsets().log_start);
+        let segments = self.segments.read().clone();
+        let count = segments
+            .iter()
+            .zip(segments.iter().skip(1))
+            .take_while(|(segment, next)| {
+                next.base_offset() <= log_start && segment.base_offset() < durable.segment_base
+            })
+            .count();
+        if count == 0 {
+            return Ok(0);
+        }
+        let replaced = self.replace_segments(&segments[..count], &[])?;
+        Ok(if replaced { count } else { 0 })
+    }
+}
