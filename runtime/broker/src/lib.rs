@@ -28,7 +28,7 @@ pub use config::{
 };
 pub use context::RequestContext;
 pub use coordinator::TopicPartition;
-pub use group::CommittedOffset;
+pub use group::{CommittedOffset, HELD_PROTOCOL, ReadPositions, positions_in_user_data};
 pub use internal_topics::InternalTopic;
 pub use local::{
     FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, SyntheticMember, TopicInfo,

@@ -61,6 +61,17 @@ pub trait Engine: Clone + Send + Sync + 'static {
         partition: i32,
     ) -> impl Future<Output = Result<Self::Input, PortError>> + Send;
 
+    /// As [`Engine::input`], for the task that holds the lease: where it reads becomes the position that tools are
+    /// shown for its member. An engine without such tools opens the partition like any other.
+    fn task_input(
+        &self,
+        _lease: &TaskLease,
+        topic: &str,
+        partition: i32,
+    ) -> impl Future<Output = Result<Self::Input, PortError>> + Send {
+        self.input(topic, partition)
+    }
+
     /// A new transaction under the lease. Cheap: nothing is registered before the first data.
     /// A lease has at most one transaction at a time.
     fn begin(

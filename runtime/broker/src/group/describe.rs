@@ -9,6 +9,7 @@ use super::coordinator::GroupCoordinator;
 use super::held::HELD_PROTOCOL;
 use super::shard::GroupEntry;
 use super::state::GroupState;
+use super::stored;
 
 /// The protocol type of a group that a stage holds; Java's tools accept no
 /// other.
@@ -110,7 +111,12 @@ impl GroupEntry {
                 client_id: member.client_id.clone(),
                 client_host: member.client_host.clone(),
                 metadata: member.subscription.clone(),
-                assignment: member.assignment.clone(),
+                // It could be written when the member came.
+                assignment: stored::assignment(
+                    &member.partitions,
+                    Some(member.positions.to_user_data()),
+                )
+                .unwrap_or_default(),
             })
             .collect()
     }

@@ -5,17 +5,19 @@
 //! join or commit while it is held, and its offsets do not expire.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_wire::ErrorCode;
 
+use super::read_positions::ReadPositions;
 use crate::coordinator::TopicPartition;
 
 /// The assignment protocol that a held group names; no client speaks it.
 pub const HELD_PROTOCOL: &str = "millstream";
 
 /// One task of a stage, as a member of the stage's group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HeldMember {
     pub member_id: String,
     /// Shown by tools; the task's name.
@@ -27,12 +29,12 @@ pub struct HeldMember {
     pub partitions: Vec<TopicPartition>,
     /// `partitions` as the consumer protocol writes a subscription.
     pub(super) subscription: Bytes,
-    /// `partitions` as the consumer protocol writes an assignment.
-    pub(super) assignment: Bytes,
+    /// How far the task has read them.
+    pub positions: Arc<ReadPositions>,
 }
 
 /// All members that hold one group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct HeldGroup {
     members: BTreeMap<String, HeldMember>,
 }
@@ -64,6 +66,12 @@ impl HeldGroup {
         !self.members.is_empty()
     }
 
+    /// The member of this name, if it is of this generation.
+    pub fn member(&self, member_id: &str, generation: i32) -> Option<&HeldMember> {
+        let member = self.members.get(member_id)?;
+        (member.generation == generation).then_some(member)
+    }
+
     pub fn members(&self) -> impl Iterator<Item = &HeldMember> {
         self.members.values()
     }
@@ -83,14 +91,15 @@ mod tests {
     use super::*;
 
     fn member(member_id: &str, generation: i32) -> HeldMember {
+        let partitions = vec![TopicPartition::new("flights", 0)];
         HeldMember {
             member_id: member_id.into(),
             client_id: "p/clean/0".into(),
             client_host: "/127.0.0.1".into(),
             generation,
-            partitions: vec![TopicPartition::new("flights", 0)],
+            positions: Arc::new(ReadPositions::new(&partitions)),
+            partitions,
             subscription: Bytes::new(),
-            assignment: Bytes::new(),
         }
     }
 

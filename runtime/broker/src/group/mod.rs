@@ -17,6 +17,7 @@ mod join;
 mod machine;
 mod member;
 mod offsets;
+mod read_positions;
 mod replay;
 mod requests;
 mod session;
@@ -35,4 +36,6 @@ pub(crate) use session::{Committer, SyncRequest};
 pub(crate) use state::GroupState;
 
 pub use commits::FetchedOffset;
+pub use held::HELD_PROTOCOL;
 pub use offsets::CommittedOffset;
+pub use read_positions::{ReadPositions, positions_in_user_data};

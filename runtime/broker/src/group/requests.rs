@@ -10,6 +10,7 @@ use super::coordinator::GroupCoordinator;
 use super::decision::{JoinAnswer, SyncAnswer};
 use super::held::HeldMember;
 use super::join::JoinRequest;
+use super::read_positions::ReadPositions;
 use super::session::SyncRequest;
 use super::shard::{GroupEntry, Waiter};
 use super::state::GroupState;
@@ -147,7 +148,7 @@ impl GroupCoordinator {
     ) -> Result<(), ErrorCode> {
         let unencodable = |_| ErrorCode::InvalidRequest;
         member.subscription = stored::subscription(&member.partitions).map_err(unencodable)?;
-        member.assignment = stored::assignment(&member.partitions).map_err(unencodable)?;
+        stored::assignment(&member.partitions, None).map_err(unencodable)?;
         self.with_group(group, |shard, now| {
             let entry = shard.entry(group, now);
             match entry.membership.state() {
@@ -157,6 +158,20 @@ impl GroupCoordinator {
             }
         })
         .await?
+    }
+
+    /// How far a synthetic member has read, for its task to write; `None` when the group holds no such member.
+    pub(crate) async fn read_positions(
+        self: &Arc<Self>,
+        group: &str,
+        member_id: &str,
+        generation: i32,
+    ) -> Result<Option<Arc<ReadPositions>>, ErrorCode> {
+        self.with_group(group, |shard, _| {
+            let member = shard.group(group)?.held.member(member_id, generation)?;
+            Some(Arc::clone(&member.positions))
+        })
+        .await
     }
 
     /// Takes a synthetic member out of a group.
@@ -188,9 +203,9 @@ pub(crate) fn held_member(
         client_id: client_id.to_owned(),
         client_host: "/127.0.0.1".to_owned(),
         generation,
+        positions: Arc::new(ReadPositions::new(&partitions)),
         partitions,
         subscription: bytes::Bytes::new(),
-        assignment: bytes::Bytes::new(),
     }
 }
 

@@ -208,13 +208,16 @@ pub fn subscription(partitions: &[TopicPartition]) -> Result<Bytes, EncodeError>
 }
 
 /// What a leader would assign with SyncGroup.
-pub fn assignment(partitions: &[TopicPartition]) -> Result<Bytes, EncodeError> {
+pub fn assignment(
+    partitions: &[TopicPartition],
+    user_data: Option<Bytes>,
+) -> Result<Bytes, EncodeError> {
     ConsumerProtocolAssignment {
         assigned_partitions: by_topic(partitions)
             .into_iter()
             .map(|(topic, partitions)| TopicPartitions { topic, partitions })
             .collect(),
-        user_data: None,
+        user_data,
     }
     .to_bytes(0)
 }
@@ -227,6 +230,9 @@ fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<String, Vec<i32>> {
             .or_default()
             .push(one.partition);
     }
+    topics
+        .values_mut()
+        .for_each(|partitions| partitions.sort_unstable());
     topics
 }
 

@@ -1,11 +1,13 @@
 //! Groups in process: a stage holds its group and reads its offsets.
 
+use std::sync::Arc;
+
 use millstream_wire::ErrorCode;
 
 use super::Local;
 use crate::{coordinator::TopicPartition, group::held_member};
 
-pub use crate::group::FetchedOffset;
+pub use crate::group::{FetchedOffset, ReadPositions};
 
 /// One task of a stage, as it appears in the stage's group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,20 @@ impl Local {
             self.broker.groups().hold(group, held).await?;
         }
         Ok(())
+    }
+
+    /// How far a member has read: its task writes it, `group describe` shows it. `None` when the group holds no such
+    /// member of this generation.
+    pub async fn read_positions(
+        &self,
+        group: &str,
+        member_id: &str,
+        generation: i32,
+    ) -> Result<Option<Arc<ReadPositions>>, ErrorCode> {
+        self.broker
+            .groups()
+            .read_positions(group, member_id, generation)
+            .await
     }
 
     /// Takes a member out of a held group, if it is still the one of this generation.

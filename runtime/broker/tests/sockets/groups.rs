@@ -1,10 +1,11 @@
 //! Classic groups over the protocol: joining, assigning, committing, leaving, tools.
 
 use bytes::Bytes;
-use millstream_broker::{SyntheticMember, TopicPartition};
+use millstream_broker::{SyntheticMember, TopicPartition, positions_in_user_data};
 use millstream_wire::{
-    ErrorCode,
-    describe_groups::DescribeGroupsRequest,
+    ErrorCode, Versioned,
+    coordinator_records::ConsumerProtocolAssignment,
+    describe_groups::{DescribeGroupsRequest, DescribedGroup},
     find_coordinator::FindCoordinatorRequest,
     heartbeat::HeartbeatRequest,
     join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse},
@@ -409,9 +410,20 @@ async fn a_held_group_is_shown_and_refuses_strangers() {
     assert_eq!(group.protocol_type, "consumer");
     assert_eq!(group.members.len(), 1);
     assert_eq!(group.members[0].member_id, "clean-0");
-    assert!(!group.members[0].member_assignment.is_empty());
-    // And the other way round: a group with members cannot be held.
+    let positions = |group: &DescribedGroup| {
+        let assignment = group.members[0].member_assignment.clone();
+        let assignment = ConsumerProtocolAssignment::from_bytes(assignment).unwrap();
+        positions_in_user_data(assignment.user_data.unwrap(), 1)
+    };
+    assert_eq!(positions(group), [None]);
     let local = node.broker.local();
+    let older = local.read_positions(GROUP, "clean-0", 2).await.unwrap();
+    assert!(older.is_none());
+    let reads = local.read_positions(GROUP, "clean-0", 3).await.unwrap();
+    reads.unwrap().set("flights", 1, 42);
+    let described = client.call(5, &request).await;
+    assert_eq!(positions(&described.groups[0]), [Some(42)]);
+    // And the other way round: a group with members cannot be held.
     local.release_group(GROUP, "clean-0", 3).await.unwrap();
     join(&mut client).await;
     let held = SyntheticMember {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_broker::{Local, LocalPartition};
+use millstream_broker::{Local, LocalPartition, ReadPositions};
 use millstream_log::Isolation;
 use millstream_pipeline::ports::{Bounds, InputChunk, InputPartition, PortError};
 use millstream_wire::ErrorCode;
@@ -15,6 +15,8 @@ pub struct LocalInput {
     topic: String,
     partition: i32,
     log: LocalPartition,
+    /// Where a task's reads are noted; none for other readers.
+    positions: Option<Arc<ReadPositions>>,
 }
 
 impl LocalInput {
@@ -26,7 +28,20 @@ impl LocalInput {
             topic: topic.to_owned(),
             partition,
             log,
+            positions: None,
         })
+    }
+
+    /// Notes from now on where it reads.
+    pub fn noted_in(mut self, positions: Option<Arc<ReadPositions>>) -> LocalInput {
+        self.positions = positions;
+        self
+    }
+
+    fn note(&self, position: i64) {
+        if let Some(positions) = &self.positions {
+            positions.set(&self.topic, self.partition, position);
+        }
     }
 
     fn error(&self, code: ErrorCode, offset: i64) -> PortError {
@@ -46,6 +61,7 @@ impl LocalInput {
 
 impl InputPartition for LocalInput {
     async fn read(&self, offset: i64, max_bytes: usize) -> Result<InputChunk, PortError> {
+        self.note(offset);
         let read = self
             .log
             .read(offset, max_bytes, Isolation::CommittedUnflushed)
@@ -79,6 +95,7 @@ impl InputPartition for LocalInput {
     }
 
     async fn wait_beyond(&self, offset: i64) -> Result<(), PortError> {
+        self.note(offset);
         if self.log.offsets().appended_last_stable > offset {
             return Ok(());
         }

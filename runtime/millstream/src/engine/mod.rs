@@ -169,6 +169,24 @@ impl Engine for LocalEngine {
         LocalInput::open(&self.local, topic, partition)
     }
 
+    async fn task_input(
+        &self,
+        lease: &TaskLease,
+        topic: &str,
+        partition: i32,
+    ) -> Result<LocalInput, PortError> {
+        let input = LocalInput::open(&self.local, topic, partition)?;
+        let Some(group) = &lease.group else {
+            return Ok(input);
+        };
+        let positions = self
+            .local
+            .read_positions(group, &lease.member_id, lease.task_epoch)
+            .await
+            .map_err(|code| port_error(code, Asked::group(group, &lease.member_id)))?;
+        Ok(input.noted_in(positions))
+    }
+
     async fn begin(&self, lease: &TaskLease) -> Result<LocalTransaction, PortError> {
         Ok(LocalTransaction::new(self.local.clone(), lease.clone()))
     }

@@ -73,7 +73,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         };
         let mut inputs = Vec::with_capacity(claim.partitions.len());
         for (place, committed) in claim.partitions.iter().zip(&committed) {
-            let port = engine.input(&place.0, place.1).await?;
+            let port = engine.task_input(&lease, &place.0, place.1).await?;
             let seed = seed::run_seed(&place.0, place.1);
             let start = &stage.if_no_offset;
             inputs.push(Input::start(place.clone(), port, seed, *committed, start).await?);

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use millstream_end_to_end::{NodeCommand, program};
 use serde_json::Value;
 
-use crate::scene::{millstream, millstream_ok};
+use crate::scene::{millstream, millstream_ok, root};
 
 #[test]
 fn topics_are_created_listed_described_and_deleted() -> Result<()> {
@@ -135,5 +137,49 @@ fn two_nodes_do_not_share_a_data_directory() -> Result<()> {
         String::from_utf8_lossy(&second.stderr).contains(&data),
         "{second:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_running_stages_group_shows_committed_and_current_offsets() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let manifest = root().join("examples/01-flights/pipeline.toml");
+    let node = NodeCommand::run(&manifest, &dir.path().join("data")).start()?;
+    let address = node.kafka.to_string();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let partitions = loop {
+        // The group comes into being with the stage's first task.
+        let described = millstream(&[
+            "group",
+            "describe",
+            "millstream.flights.route",
+            "--node",
+            &address,
+            "--output",
+            "json",
+        ])?;
+        let partitions = described.status.success().then(|| {
+            let group: Value = serde_json::from_slice(&described.stdout).expect("JSON");
+            group["partitions"].as_array().cloned().unwrap_or_default()
+        });
+        let partitions = partitions.unwrap_or_default();
+        let is_drained = |partition: &Value| {
+            partition["lag"] == 0 && partition["end"].as_i64().is_some_and(|end| end > 1_000)
+        };
+        if partitions.len() == 4 && partitions.iter().all(is_drained) {
+            break partitions;
+        }
+        assert!(Instant::now() < deadline, "{described:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    for partition in partitions {
+        assert!(partition["committed"].is_i64(), "{partition}");
+        assert!(partition["current"].is_i64(), "{partition}");
+        assert!(
+            partition["current"].as_i64() >= partition["committed"].as_i64(),
+            "{partition}"
+        );
+    }
+    assert!(node.stop()?.status.success());
     Ok(())
 }

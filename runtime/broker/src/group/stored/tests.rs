@@ -145,7 +145,7 @@ fn a_held_members_tables_are_the_consumer_protocols() {
         ConsumerProtocolSubscription::from_bytes(subscription(&partitions).unwrap()).unwrap();
     assert_eq!(subscription.topics, ["flights", "planes"]);
     let assignment =
-        ConsumerProtocolAssignment::from_bytes(assignment(&partitions).unwrap()).unwrap();
+        ConsumerProtocolAssignment::from_bytes(assignment(&partitions, None).unwrap()).unwrap();
     assert_eq!(assignment.assigned_partitions[0].partitions, [0, 2]);
     assert_eq!(assignment.assigned_partitions[1].topic, "planes");
 }
