@@ -231,7 +231,7 @@ impl Log {
         appender.names_changed |= active.size() == 0;
         appender.dirty = true;
         appender.touched = true;
-        let written = active.write(bytes);
+        let written = self.preallocate(&active).and_then(|()| active.write(bytes));
         match &written {
             Ok(()) => self.shared.found_room(),
             Err(error) if is_full(error) => self.shared.found_no_room(error),

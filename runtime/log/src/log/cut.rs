@@ -120,7 +120,7 @@ impl Log {
         if to <= appender.log_start {
             return self.clear_to(appender, to);
         }
-        let _one_at_a_time = self.replacing.lock();
+        let one_at_a_time = self.replacing.lock();
         self.positions.clear();
         let mut end = to;
         loop {
@@ -140,6 +140,11 @@ impl Log {
             appender
                 .unsynced
                 .retain(|segment| !Arc::ptr_eq(segment, &last));
+        }
+        drop(one_at_a_time);
+        if end < appender.log_start {
+            // The batch that holds the log's start went with the cut.
+            return self.clear_to(appender, appender.log_start);
         }
         if appender.active.mark_unsynced() {
             let active = Arc::clone(&appender.active);

@@ -395,6 +395,10 @@ impl Log {
                 Err(ScanError::Io(_)) => {
                     return Ok(Some((scan.position(), "the file ends".to_owned())));
                 }
+                Err(ScanError::Corrupt { position, .. }) if segment.is_unused_from(position)? => {
+                    segment.set_size(position)?;
+                    return Ok(None);
+                }
                 Err(ScanError::Corrupt { position, reason }) => {
                     return Ok(Some((position, reason)));
                 }

@@ -1,5 +1,6 @@
 //! Ending the active segment and beginning the next.
 
+use std::io;
 use std::sync::Arc;
 
 use super::append::Incomer;
@@ -94,6 +95,18 @@ impl Log {
         let next = Arc::new(next);
         self.segments.write().push(Arc::clone(&next));
         appender.active = next;
+    }
+
+    /// Gives a segment that gets its first batch its room, if the log's settings say so.
+    pub(super) fn preallocate(&self, active: &Segment) -> io::Result<()> {
+        if active.size() > 0 {
+            return Ok(());
+        }
+        let config = self.config();
+        match config.preallocate {
+            true => active.preallocate(u64::from(config.segment_bytes)),
+            false => Ok(()),
+        }
     }
 
     /// Writes the producers' state as a `.snapshot` at the log end.

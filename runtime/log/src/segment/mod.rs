@@ -4,6 +4,8 @@ mod checksums;
 mod departure;
 mod names;
 mod open_files;
+mod rolling;
+mod room;
 mod scan;
 mod walk;
 
@@ -15,15 +17,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::fs::FileSystem;
-use crate::index::{AbortedEntry, AbortedTxn, EntryFile, IndexEntry, OffsetEntry, TimeEntry};
+use crate::index::{AbortedEntry, AbortedTxn, EntryFile, OffsetEntry, TimeEntry};
 
 pub(crate) use checksums::Sidecar;
 pub(crate) use names::{SegmentFile, Suffix, path_of};
 pub(crate) use open_files::{CachedFile, OpenFiles};
+pub(crate) use rolling::Incoming;
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
 pub(crate) use walk::{Piece, Surroundings, Walk};
-
-const NOT_BEGUN: i64 = i64::MIN;
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,11 @@ pub(crate) struct Segment {
     log: CachedFile,
     /// Bytes of whole batches that belong to the log; the file may be longer after a failed write.
     size: AtomicU64,
+    /// See `rolling.rs`.
     begun_ms: AtomicI64,
+    /// See `room.rs`.
+    has_room: AtomicBool,
+    is_sealed: AtomicBool,
     /// Written since it was last synced.
     unsynced: AtomicBool,
     /// See `checksums.rs`.
@@ -135,7 +140,9 @@ impl Segment {
             suffix: Mutex::new(Suffix::None),
             log: file(SegmentFile::Log),
             size: AtomicU64::new(sizes.log),
-            begun_ms: AtomicI64::new(NOT_BEGUN),
+            begun_ms: AtomicI64::new(rolling::NOT_BEGUN),
+            has_room: AtomicBool::new(false),
+            is_sealed: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
             trusted: AtomicBool::new(is_empty),
             indexes: RwLock::new(Indexes {
@@ -189,6 +196,7 @@ impl Segment {
         if file.len()? > self.size() {
             file.set_len(self.size())?;
         }
+        self.has_room.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -278,42 +286,10 @@ impl Segment {
         indexes.aborted.collect(from, to, found)
     }
 
-    /// Whether a batch that ends with `last_offset` and has `max_timestamp` must go to a new segment.
-    pub(crate) fn should_roll(&self, incoming: &Incoming, limits: IndexLimits) -> io::Result<bool> {
-        let size = self.size();
-        if size == 0 {
-            self.begun_ms(incoming.now_ms);
-            return Ok(false);
-        }
-        let is_too_large = size + incoming.bytes > u64::from(incoming.segment_bytes);
-        if is_too_large || self.relative(incoming.last_offset).is_none() {
-            return Ok(true);
-        }
-        {
-            let indexes = self.indexes.read();
-            let slots = |entry: usize| (limits.index_bytes as usize / entry).max(1);
-            // The time index keeps its last slot for the entry that is made at the roll.
-            let is_full = indexes.offset.len() >= slots(OffsetEntry::BYTES)
-                || indexes.time.len() + 1 >= slots(TimeEntry::BYTES).max(2);
-            if is_full {
-                return Ok(true);
-            }
-        }
-        let Some(first) = self.first_timestamp()? else {
-            return Ok(false);
-        };
-        let age = if first >= 0 {
-            incoming.max_timestamp.saturating_sub(first)
-        } else {
-            incoming
-                .now_ms
-                .saturating_sub(self.begun_ms(incoming.now_ms))
-        };
-        Ok(age > incoming.roll_after_ms)
-    }
-
     /// Ends the segment: the time index gets its last entry, and no index changes any more.
     pub(crate) fn seal(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        self.is_sealed.store(true, Ordering::Relaxed);
+        self.give_room_back()?;
         self.finish_indexes()?;
         self.write_sidecar(fs)
     }
@@ -332,6 +308,7 @@ impl Segment {
 
     /// Writes index entries that wait in memory. What a checkpoint covers must not depend on memory.
     pub(crate) fn write_indexes(&self) -> io::Result<()> {
+        self.give_room_back()?;
         let mut indexes = self.indexes.write();
         indexes.offset.write_pending()?;
         indexes.time.write_pending()?;
@@ -410,37 +387,6 @@ impl Segment {
         Ok(largest)
     }
 
-    /// When the first append of this run came, for batches that have no timestamp.
-    fn begun_ms(&self, now_ms: i64) -> i64 {
-        let unset = NOT_BEGUN;
-        let relaxed = Ordering::Relaxed;
-        match self
-            .begun_ms
-            .compare_exchange(unset, now_ms, relaxed, relaxed)
-        {
-            Ok(_) => now_ms,
-            Err(begun_ms) => begun_ms,
-        }
-    }
-
-    /// When the file of batches was last written to.
-    pub(crate) fn modified_ms(&self, fs: &dyn FileSystem) -> io::Result<i64> {
-        Ok(fs.metadata(&self.path())?.modified_ms)
-    }
-
-    /// Of the first batch, its greatest one.
-    pub(crate) fn first_timestamp(&self) -> io::Result<Option<i64>> {
-        if let Some(known) = self.indexes.read().first_timestamp {
-            return Ok(known);
-        }
-        let first = BatchScan::headers(self, 0)
-            .next()
-            .map_err(ScanError::into_io)?;
-        let first = first.map(|batch| batch.header.max_timestamp);
-        self.indexes.write().first_timestamp = Some(first);
-        Ok(first)
-    }
-
     /// Cuts the segment at `position`, where the batch with base offset `offset` begins, and its indexes with it.
     pub(crate) fn truncate(&self, position: u64, offset: i64) -> io::Result<()> {
         self.cut_indexes(position, offset)?;
@@ -497,18 +443,6 @@ impl Segment {
     pub(crate) fn reindex(&self, batch: &IndexedBatch, limits: IndexLimits) {
         self.index_batch(&mut self.indexes.write(), batch, limits);
     }
-}
-
-/// What is about to be appended, for the decision to roll.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Incoming {
-    pub(crate) bytes: u64,
-    pub(crate) last_offset: i64,
-    pub(crate) max_timestamp: i64,
-    pub(crate) segment_bytes: u32,
-    /// Age at which a segment is ended.
-    pub(crate) roll_after_ms: i64,
-    pub(crate) now_ms: i64,
 }
 
 #[cfg(test)]

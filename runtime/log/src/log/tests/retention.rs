@@ -507,6 +507,91 @@ fn a_log_that_is_written_to_is_rolled_by_the_time_of_its_records() {
     assert_eq!(bases(&without_time), [0, 2]);
 }
 
+#[test]
+fn a_preallocated_segment_is_as_large_as_it_may_be_until_it_ends() {
+    for mode in MODES {
+        let mut rig = Rig::new(mode);
+        let config = LogConfig {
+            preallocate: true,
+            ..small()
+        };
+        let log = rig.log_with(0, config.clone());
+        let len = |rig: &Rig, log: &Log, base: i64| {
+            let path = log.dir().join(format!("{base:020}.log"));
+            rig.fs.metadata(&path).unwrap().len
+        };
+        assert!(!names(&rig, &log).iter().any(|name| name.ends_with(".log")));
+        rig.store.checkpoint().unwrap();
+        fill(&rig, &log);
+        let last = append_at(&log, NOW_MS, "value 30");
+        flush(&rig.store, &last);
+        let bases = bases(&log);
+        assert_eq!(len(&rig, &log, bases[0]), log.segments.read()[0].size());
+        assert_eq!(len(&rig, &log, bases[bases.len() - 1]), 400);
+        assert!(log.segments.read()[bases.len() - 1].size() < 400);
+        drop(log);
+        for round in 0..3 {
+            rig = match round {
+                0 => rig.kill_and_reopen(3),
+                1 => rig.cut_power_or_kill(mode),
+                _ => rig.close_and_reopen(),
+            };
+            assert_eq!(rig.report.problems, [], "{mode} {round}");
+            let log = rig.log_with(0, config.clone());
+            check_whole(&log);
+            assert_eq!(log.offsets().log_end, 31 + round);
+            let last = append_at(&log, NOW_MS, &format!("value {}", 31 + round));
+            flush(&rig.store, &last);
+        }
+        rig.store.close_blocking().unwrap();
+        let log = rig.store.get(&id(0).topic_id, 0).unwrap();
+        let last = Arc::clone(log.segments.read().last().unwrap());
+        assert_eq!(len(&rig, &log, last.base_offset()), last.size());
+    }
+}
+
+#[test]
+fn no_room_to_preallocate_refuses_the_append_and_heals() {
+    let rig = Rig::new(FlushMode::Os);
+    let config = LogConfig {
+        preallocate: true,
+        ..small()
+    };
+    let log = rig.log_with(0, config);
+    rig.fs.set_capacity(Some(rig.fs.used_bytes() + 300));
+    let full = try_append(&log, &["value 0"]).unwrap_err();
+    assert!(matches!(full, crate::AppendError::Full { .. }), "{full}");
+    rig.fs.set_capacity(None);
+    append(&log, &["value 0"]);
+    check_whole(&log);
+}
+
+#[test]
+fn the_background_looks_at_retention_in_an_interval_that_can_be_changed() {
+    let rig = Rig::new(FlushMode::Journal);
+    let log = rig.log_with(0, small());
+    fill(&rig, &log);
+    set(&log, |config| {
+        config.retention_ms = 500;
+        config.file_delete_delay_ms = 0;
+    });
+    assert_eq!(rig.store.retention_check_interval_ms(), 300_000);
+    rig.store.set_retention_check_interval_ms(1);
+    let is_done = || {
+        let left = names(&rig, &log);
+        !left.iter().any(|name| name.contains(".log"))
+    };
+    // The worker looks every second; the test fails only when it never does.
+    for _ in 0..3000 {
+        if is_done() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(is_done());
+    assert_eq!(bases(&log), [30]);
+}
+
 /// The power goes, or the process, after each single operation of a retention: what is left is the log as before or
 /// as after, and the next retention completes it.
 #[test]
