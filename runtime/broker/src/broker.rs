@@ -140,6 +140,12 @@ impl Broker {
     pub(crate) fn apply_settings(&self) {
         let _applying = self.applying.lock();
         let config = with_dynamic(&self.started_with, &self.cluster);
+        if self.store.cleaner_options() != config.cleaner_options() {
+            // Its threads wake up and look for work.
+            self.store.set_cleaner_options(config.cleaner_options());
+        }
+        self.store
+            .set_producer_id_expiration_ms(config.producer_id_expiration_ms.into());
         self.config.store(Arc::new(config));
         self.partitions.renew_settings();
     }

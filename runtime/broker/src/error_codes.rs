@@ -2,7 +2,7 @@
 //! does not compile before somebody has decided what a client is told.
 
 use millstream_cluster::{QuorumError, SubmitError, TopicError};
-use millstream_log::{AppendError, ProducerError, ReadError, StoreError};
+use millstream_log::{AppendError, DeleteRecordsError, ProducerError, ReadError, StoreError};
 use millstream_records::{BatchError, DecompressError};
 use millstream_wire::ErrorCode;
 
@@ -69,6 +69,15 @@ pub(crate) fn read_error(error: &ReadError) -> ErrorCode {
         ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
         ReadError::Io { .. } => ErrorCode::KafkaStorageError,
         ReadError::Deleted => ErrorCode::UnknownTopicOrPartition,
+    }
+}
+
+/// Records that cannot be deleted.
+pub(crate) fn delete_records_error(error: &DeleteRecordsError) -> ErrorCode {
+    match error {
+        DeleteRecordsError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        DeleteRecordsError::Policy { .. } => ErrorCode::PolicyViolation,
+        DeleteRecordsError::Append(error) => append_error(error),
     }
 }
 

@@ -91,9 +91,10 @@ impl LogQuorum {
             topic: METADATA_TOPIC.to_owned(),
             partition: 0,
         };
+        // Every record is needed at the next start, however old it is.
         let config = LogConfig {
             max_message_bytes: LogConfig::SEGMENT_BYTES_MAX,
-            ..LogConfig::default()
+            ..LogConfig::keeping_all()
         };
         let log = store.create_log(id, config)?;
         let path = PathBuf::from(format!("{METADATA_TOPIC}-0"));

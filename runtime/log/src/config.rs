@@ -112,6 +112,17 @@ pub struct LogConfig {
 impl LogConfig {
     /// Positions in an offset index are signed 32-bit numbers, so no segment is larger than this.
     pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+
+    /// The defaults for a log of which nothing is ever deleted or compacted.
+    pub fn keeping_all() -> LogConfig {
+        LogConfig {
+            cleanup: CleanupPolicy {
+                delete: false,
+                compact: false,
+            },
+            ..LogConfig::default()
+        }
+    }
 }
 
 impl Default for LogConfig {

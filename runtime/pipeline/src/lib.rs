@@ -5,6 +5,7 @@
 
 pub mod manifest;
 pub mod plan;
+pub mod plugin_metrics;
 pub mod ports;
 pub mod processor;
 pub mod run;

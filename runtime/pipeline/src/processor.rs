@@ -9,6 +9,8 @@ use millstream_plugin_host::{
     ProcessError,
 };
 
+use crate::plugin_metrics::{PluginMetrics, TaskMetrics};
+
 /// Works for one stage and partition.
 pub trait Processor: Send + 'static {
     /// Works on a frame of at least one event. After an error nothing of the call is kept, and the
@@ -43,7 +45,22 @@ impl Processor for Instance {
     }
 }
 
-impl ProcessorFactory for Plugin {
+/// A plugin in its sandbox, whose counters and gauges are kept for whoever shows them.
+pub struct MeteredPlugin {
+    plugin: Plugin,
+    metrics: Arc<PluginMetrics>,
+}
+
+impl MeteredPlugin {
+    pub fn new(plugin: Plugin, metrics: &Arc<PluginMetrics>) -> MeteredPlugin {
+        MeteredPlugin {
+            plugin,
+            metrics: Arc::clone(metrics),
+        }
+    }
+}
+
+impl ProcessorFactory for MeteredPlugin {
     type Processor = Instance;
 
     async fn open(
@@ -55,17 +72,22 @@ impl ProcessorFactory for Plugin {
             pipeline: context.pipeline.clone(),
             stage: context.stage.clone(),
             partition: context.partition,
+            metrics: self
+                .metrics
+                .task(&context.pipeline, &context.stage, context.partition),
         };
-        self.instantiate(context, limits, Arc::new(diagnostics))
+        self.plugin
+            .instantiate(context, limits, Arc::new(diagnostics))
             .await
     }
 }
 
-/// A plugin's log lines and metrics go to the host's log, under the target `plugin`.
+/// A plugin's log lines go to the host's log, under the target `plugin`, and its metrics to its task's.
 struct PluginLog {
     pipeline: String,
     stage: String,
     partition: i32,
+    metrics: Arc<TaskMetrics>,
 }
 
 impl Diagnostics for PluginLog {
@@ -78,6 +100,7 @@ impl Diagnostics for PluginLog {
             pipeline,
             stage,
             partition,
+            ..
         } = self;
         match level {
             LogLevel::Error => {
@@ -99,11 +122,11 @@ impl Diagnostics for PluginLog {
     }
 
     fn count(&self, metric: &str, delta: u64) {
-        tracing::trace!(target: "plugin", stage = self.stage, partition = self.partition, metric, delta);
+        self.metrics.count(metric, delta);
     }
 
     fn gauge(&self, metric: &str, value: f64) {
-        tracing::trace!(target: "plugin", stage = self.stage, partition = self.partition, metric, value);
+        self.metrics.gauge(metric, value);
     }
 
     fn log_lines_dropped(&self, lines: u32) {

@@ -12,6 +12,7 @@ use millstream_wire::{
     add_partitions_to_txn::AddPartitionsToTxnRequest,
     api_versions::ApiVersionsRequest,
     create_topics::CreateTopicsRequest,
+    delete_records::DeleteRecordsRequest,
     delete_topics::DeleteTopicsRequest,
     describe_configs::DescribeConfigsRequest,
     describe_groups::DescribeGroupsRequest,
@@ -41,6 +42,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod api_versions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_configs;
 mod describe_groups;
@@ -118,7 +120,6 @@ macro_rules! apis {
                     let bytes = encode_response::<$request>(header.api_version, header.correlation_id, &response)?;
                     Ok(Reply::Ready(vec![bytes]))
                 })*
-                ApiKey::DeleteRecords => Err(Refusal::UnknownApi { key: 21 }),
             }
         }
     };
@@ -139,6 +140,7 @@ apis! {
     ApiVersions, 0..=4, ApiVersionsRequest, api_versions::handle;
     CreateTopics, 2..=7, CreateTopicsRequest, create_topics::handle;
     DeleteTopics, 1..=6, DeleteTopicsRequest, delete_topics::handle;
+    DeleteRecords, 0..=2, DeleteRecordsRequest, delete_records::handle;
     InitProducerId, 0..=4, InitProducerIdRequest, init_producer_id::handle;
     AddPartitionsToTxn, 0..=3, AddPartitionsToTxnRequest, add_partitions_to_txn::handle;
     AddOffsetsToTxn, 0..=3, AddOffsetsToTxnRequest, add_offsets_to_txn::handle;

@@ -1,6 +1,7 @@
 //! What the node's parts follow, read from its settings.
 
 use millstream_cluster::TopicDefaults;
+use millstream_log::{CleanerOptions, StoreOptions};
 
 use super::{BrokerConfig, SettingError};
 use crate::{
@@ -17,6 +18,31 @@ impl BrokerConfig {
         TopicDefaults {
             partitions: self.num_partitions,
             replication_factor: self.default_replication_factor,
+        }
+    }
+
+    /// The options of the store that these settings give, over those that they do not know.
+    pub fn store_options(&self, options: StoreOptions) -> StoreOptions {
+        let ms = |setting: i64| u64::try_from(setting).unwrap_or(0);
+        StoreOptions {
+            checkpoint_interval_ms: ms(self.log_flush_offset_checkpoint_interval_ms.into()),
+            retention_check_interval_ms: ms(self.log_retention_check_interval_ms),
+            producer_id_expiration_ms: self.producer_id_expiration_ms.into(),
+            cleaner: self.cleaner_options(),
+            ..options
+        }
+    }
+
+    /// How logs are compacted.
+    pub(crate) fn cleaner_options(&self) -> CleanerOptions {
+        CleanerOptions {
+            enabled: self.log_cleaner_enable,
+            threads: usize::try_from(self.log_cleaner_threads).unwrap_or(1),
+            dedupe_buffer_bytes: u64::try_from(self.log_cleaner_dedupe_buffer_size).unwrap_or(0),
+            io_buffer_bytes: u64::try_from(self.log_cleaner_io_buffer_size).unwrap_or(0),
+            io_buffer_load_factor: self.log_cleaner_io_buffer_load_factor,
+            io_max_bytes_per_second: self.log_cleaner_io_max_bytes_per_second,
+            backoff_ms: u64::try_from(self.log_cleaner_backoff_ms).unwrap_or(0),
         }
     }
 

@@ -119,7 +119,8 @@ fn values(rule: &Rule) -> String {
             max if max == i64::from(i32::MAX) => format!("from {min}"),
             max => format!("{min} to {max}"),
         },
-        Rule::Real(min, max) => format!("{min} to {max}"),
+        Rule::Real(min, max) if *max == f64::MAX => format!("from {min:?}"),
+        Rule::Real(min, max) => format!("{min:?} to {max:?}"),
         Rule::OneOf(words) => words.join(", "),
         Rule::ListOf { words, spellings } => {
             let spelled = spellings.iter().map(|(spelling, _)| *spelling);

@@ -48,7 +48,7 @@ macro_rules! settings {
             /// The text of one of the node's own settings.
             pub(super) fn own_text(&self, name: &str) -> Option<String> {
                 match name {
-                    $($name => Some(self.$field.to_string()),)*
+                    $($name => Some(self.$field.shown()),)*
                     _ => None,
                 }
             }
@@ -62,6 +62,29 @@ macro_rules! settings {
             }
         }
     };
+}
+
+/// A value as DescribeConfigs shows it.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+macro_rules! shown_as_displayed {
+    ($($type:ty)*) => {
+        $(impl Shown for $type {
+            fn shown(&self) -> String {
+                self.to_string()
+            }
+        })*
+    };
+}
+shown_as_displayed!(bool i16 i32 i64 String);
+
+impl Shown for f64 {
+    /// The greatest has 309 digits without an exponent.
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// Accepts any text; the setting's user checks the rest.
@@ -109,6 +132,38 @@ settings! {
     /// Most bytes in one Fetch response.
     "fetch.max.bytes" fetch_max_bytes: i32 = 57_671_680, Int, Rule::Whole(1024, I32_MAX), ReadOnly,
         "The size of a Fetch response.";
+
+    /// How often retention looks at all logs, ms.
+    "log.retention.check.interval.ms" log_retention_check_interval_ms: i64 = 300_000, Long, Rule::Whole(1, i64::MAX), ReadOnly,
+        "How soon a log start offset moves.";
+    /// How often logs are synced in the background and their recovery points written, ms.
+    "log.flush.offset.checkpoint.interval.ms" log_flush_offset_checkpoint_interval_ms: i32 = 60_000, Int, Rule::Whole(1, I32_MAX), ReadOnly,
+        "How soon the files are synced after a write.";
+    /// How long a producer is remembered that writes nothing, ms.
+    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, Int, Rule::Whole(1, I32_MAX), ClusterWide,
+        "The log forgets the producer.";
+
+    /// Whether logs are compacted.
+    "log.cleaner.enable" | "log.cleaner.enabled" log_cleaner_enable: bool = true, Boolean, Rule::Boolean, ReadOnly,
+        "Whether passes run.";
+    /// Threads that compact logs.
+    "log.cleaner.threads" log_cleaner_threads: i32 = 1, Int, Rule::Whole(1, 64), ClusterWide,
+        "The number of threads in the cleaner's figures.";
+    /// Memory for the offset maps of all cleaner threads together, bytes; each key takes 24.
+    "log.cleaner.dedupe.buffer.size" | "log.cleaner.dedicated.max.memory" log_cleaner_dedupe_buffer_size: i64 = 134_217_728, Long, Rule::Whole(1_024, i64::MAX), ClusterWide,
+        "A pass over a segment whose keys do not fit fails and says what it needs.";
+    /// How full an offset map may become.
+    "log.cleaner.io.buffer.load.factor" log_cleaner_io_buffer_load_factor: f64 = 0.9, Double, Rule::Real(0.01, 1.0), ClusterWide,
+        "How many keys fit into the map.";
+    /// Memory for the buffers of all cleaner threads together, bytes.
+    "log.cleaner.io.buffer.size" log_cleaner_io_buffer_size: i32 = 524_288, Int, Rule::Whole(0, I32_MAX), ClusterWide,
+        "The size of a pass's reads.";
+    /// Most bytes that all cleaner threads together read and write in a second.
+    "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: f64 = f64::MAX, Double, Rule::Real(1.0, f64::MAX), ClusterWide,
+        "How long a pass takes.";
+    /// How long a cleaner thread sleeps when no log is due, ms.
+    "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = 15_000, Long, Rule::Whole(0, i64::MAX), ClusterWide,
+        "How soon a log is compacted after it became due.";
 
     /// Partitions of __consumer_offsets.
     "offsets.topic.num.partitions" offsets_topic_num_partitions: i32 = 50, Int, Rule::Whole(1, 10_000), ReadOnly,

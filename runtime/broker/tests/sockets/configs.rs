@@ -1,13 +1,16 @@
-//! DescribeConfigs.
+//! DescribeConfigs and IncrementalAlterConfigs.
 
 use millstream_wire::{
     ErrorCode,
     describe_configs::{
         DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     },
+    incremental_alter_configs::{
+        AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    },
 };
 
-use crate::support::{Node, assert_code};
+use crate::support::{Node, assert_code, batch};
 
 fn resource(resource_type: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
     DescribeConfigsRequest {
@@ -105,4 +108,117 @@ async fn what_does_not_exist_has_no_settings() {
         assert_code(response.results[0].error_code, code);
         assert!(response.results[0].configs.is_empty());
     }
+}
+
+fn alter(resource_type: i8, name: &str, changes: &[(&str, i8, &str)]) -> AlterConfigsResource {
+    let change = |(name, operation, value): &(&str, i8, &str)| AlterableConfig {
+        name: (*name).to_owned(),
+        config_operation: *operation,
+        value: Some((*value).to_owned()),
+    };
+    AlterConfigsResource {
+        resource_type,
+        resource_name: name.to_owned(),
+        configs: changes.iter().map(change).collect(),
+    }
+}
+
+#[tokio::test]
+async fn each_resource_is_altered_or_refused_by_itself_and_a_trial_changes_nothing() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    for name in ["a", "b"] {
+        client.create(name, 1, &[]).await;
+    }
+    let request = |validate_only| IncrementalAlterConfigsRequest {
+        resources: vec![
+            alter(
+                2,
+                "a",
+                &[("retention.ms", 0, "5"), ("cleanup.policy", 2, "compact")],
+            ),
+            alter(2, "missing", &[("retention.ms", 0, "5")]),
+            alter(
+                2,
+                "b",
+                &[("retention.ms", 0, "5"), ("segment.ms", 0, "never")],
+            ),
+            alter(4, "7", &[("log.retention.ms", 0, "5")]),
+            alter(8, "1", &[("kafka.server", 0, "DEBUG")]),
+        ],
+        validate_only,
+    };
+    let codes = [
+        ErrorCode::None,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::InvalidConfig,
+        ErrorCode::InvalidRequest,
+        ErrorCode::InvalidRequest,
+    ];
+    for (validate_only, of_a) in [
+        (true, ("604800000", "delete")),
+        (false, ("5", "delete,compact")),
+    ] {
+        let response = client.call(0, &request(validate_only)).await;
+        for (found, expected) in response.responses.iter().zip(codes) {
+            assert_code(found.error_code, expected);
+            assert_eq!(found.error_message.is_some(), expected != ErrorCode::None);
+        }
+        let described = client.call(4, &resource(2, "a", None)).await;
+        let value = |name| {
+            find(&described.results[0].configs, name)
+                .value
+                .clone()
+                .unwrap()
+        };
+        assert_eq!(
+            (
+                value("retention.ms").as_str(),
+                value("cleanup.policy").as_str()
+            ),
+            of_a
+        );
+    }
+    // What was refused in part was refused as a whole.
+    let described = client.call(4, &resource(2, "b", None)).await;
+    assert_eq!(
+        find(&described.results[0].configs, "retention.ms").config_source,
+        5
+    );
+    // Of a resource that comes twice, nobody knows which one is meant.
+    let twice = IncrementalAlterConfigsRequest {
+        resources: vec![alter(2, "a", &[("retention.ms", 0, "6")]); 2],
+        validate_only: false,
+    };
+    for found in client.call(1, &twice).await.responses {
+        assert_code(found.error_code, ErrorCode::InvalidRequest);
+    }
+}
+
+#[tokio::test]
+async fn altered_settings_outlive_a_restart() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("t", 1, &[]).await;
+    client.produce("t", 0, -1, batch(&["x"])).await;
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![
+            alter(2, "t", &[("retention.ms", 0, "5")]),
+            alter(4, "", &[("log.segment.bytes", 0, "4096")]),
+            alter(4, "1", &[("log.roll.ms", 0, "77")]),
+        ],
+        validate_only: false,
+    };
+    for response in client.call(1, &request).await.responses {
+        assert_code(response.error_code, ErrorCode::None);
+    }
+    let node = node.restart().await;
+    // Before anybody asks for the partition, its log goes by the settings.
+    let logs = node.store.logs();
+    let log = logs.iter().find(|log| log.id().topic == "t").unwrap();
+    let config = log.config();
+    assert_eq!(
+        (config.retention_ms, config.segment_bytes, config.segment_ms),
+        (5, 4096, 77)
+    );
 }

@@ -1,6 +1,7 @@
 //! The broker over real sockets, with `millstream-wire` as the client.
 
 mod configs;
+mod delete_records;
 mod fetch;
 mod framing;
 mod groups;

@@ -1,17 +1,18 @@
 //! Disks that are slow, full, broken, damaged or without power.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use millstream_cluster::MetadataRecord;
+use millstream_cluster::{ClusterMetadata, MetadataRecord, NodeIdentity};
 use millstream_log::{
-    Isolation,
-    testing::{Fault, FaultyCall, SimFs},
+    FlushMode, Isolation, LogStore, StoreOptions,
+    testing::{Fault, FaultyCall, ManualClock, SimFs},
 };
 use millstream_wire::{ErrorCode, produce::ProduceRequest};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    Client, Node, SIMULATED_DIR, assert_code, batch, fetch_request, only, produce_request, values,
+    Client, Disk, Node, PATIENCE, SIMULATED_DIR, assert_code, batch, fetch_request, only,
+    produce_request, values,
 };
 
 #[tokio::test]
@@ -205,4 +206,41 @@ async fn the_log_of_a_topic_whose_deletion_was_interrupted_goes_at_the_next_star
         client.fetch("gone", 0, 0).await.error_code,
         ErrorCode::UnknownTopicOrPartition,
     );
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_before_the_settings_of_its_topic_are_known() {
+    let clock = Arc::new(ManualClock::new(crate::support::now_ms()));
+    let fs = SimFs::new(1);
+    let options = || StoreOptions {
+        fs: Arc::new(fs.clone()),
+        clock: clock.clone(),
+        ..StoreOptions::new(SIMULATED_DIR, FlushMode::Journal)
+    };
+    let node = Node::on(Disk::Simulated(fs.clone()), options(), &[]).await;
+    let mut client = node.client().await;
+    client.create("kept", 1, &[("retention.ms", "-1")]).await;
+    client.produce("kept", 0, -1, batch(&["x"])).await;
+    node.broker.shutdown(PATIENCE).await;
+    node.store.close().await.unwrap();
+    drop((node, client));
+    clock.advance(Duration::from_secs(30 * 86_400));
+    let (store, _) = LogStore::open(options()).unwrap();
+    store.apply_retention().unwrap();
+    // The metadata are among them.
+    assert!(store.logs().len() >= 2);
+    for log in store.logs() {
+        assert_eq!(log.offsets().log_start, 0, "{}", log.id());
+    }
+    let identity = NodeIdentity {
+        node_id: 1,
+        host: "localhost".to_owned(),
+        port: 1,
+    };
+    let cluster = ClusterMetadata::open(&store, identity).await.unwrap();
+    store.apply_retention().unwrap();
+    assert!(cluster.image().topic("kept").is_some());
+    for log in store.logs() {
+        assert_eq!(log.offsets().log_start, 0, "{}", log.id());
+    }
 }

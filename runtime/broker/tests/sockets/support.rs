@@ -81,17 +81,17 @@ impl Node {
     }
 
     pub async fn on(disk: Disk, options: StoreOptions, settings: &[(&str, &str)]) -> Node {
-        let (store, _) = LogStore::open(options).unwrap();
+        let mut config = BrokerConfig::default();
+        for (name, value) in settings {
+            config.set(name, value).unwrap();
+        }
+        let (store, _) = LogStore::open(config.store_options(options)).unwrap();
         let identity = NodeIdentity {
             node_id: 1,
             host: "localhost".to_owned(),
             port: 9092,
         };
         let cluster = ClusterMetadata::open(&store, identity).await.unwrap();
-        let mut config = BrokerConfig::default();
-        for (name, value) in settings {
-            config.set(name, value).unwrap();
-        }
         let broker = Broker::start(config, Arc::clone(&store), Arc::clone(&cluster))
             .await
             .unwrap();

@@ -152,7 +152,8 @@ impl Log {
             let none = SegmentSizes::default();
             segments.push(Arc::new(Segment::open(&shared.open_files, &dir, 0, none)));
         }
-        let mut config = LogConfig::default();
+        // Until its owner says what it is, nothing of it may go.
+        let mut config = LogConfig::keeping_all();
         if let Some(at) = plan.checkpoint() {
             config.segment_bytes = at.segment_bytes;
         }

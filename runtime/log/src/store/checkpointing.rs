@@ -194,7 +194,7 @@ impl LogStore {
         self.shared.open_files.close_idle();
         let now_ms = self.shared.clock.now_ms();
         for log in self.logs() {
-            log.remove_expired_producers(now_ms, self.options.producer_id_expiration_ms);
+            log.remove_expired_producers(now_ms, self.producer_id_expiration_ms());
         }
     }
 }

@@ -15,7 +15,7 @@ mod worker;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
@@ -66,6 +66,7 @@ pub struct LogStore {
     names_changed: AtomicBool,
     cleaner: Mutex<CleanerOptions>,
     retention_check_interval_ms: AtomicU64,
+    producer_id_expiration_ms: AtomicI64,
     worker: Worker,
     is_closed: AtomicBool,
     /// Last, so that everything is gone when another process may come.
@@ -146,6 +147,17 @@ impl LogStore {
     /// All logs, in no particular order.
     pub fn logs(&self) -> Vec<Arc<Log>> {
         self.logs.read().values().cloned().collect()
+    }
+
+    /// `producer.id.expiration.ms`
+    pub fn producer_id_expiration_ms(&self) -> i64 {
+        self.producer_id_expiration_ms.load(Ordering::Relaxed)
+    }
+
+    /// Changes how long a silent producer is remembered.
+    pub fn set_producer_id_expiration_ms(&self, expiration_ms: i64) {
+        self.producer_id_expiration_ms
+            .store(expiration_ms, Ordering::Relaxed);
     }
 
     pub fn flush_mode(&self) -> FlushMode {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -310,7 +310,13 @@ impl Opening {
         // Its entries are in the journal, all of them: whatever the directory has is repeated from there.
         remove_dir(&*self.shared.fs, &path)?;
         write_log_dir(&self.shared, &path, key.0)?;
-        let log = Log::create(id, path, incarnation, &self.shared, LogConfig::default());
+        let log = Log::create(
+            id,
+            path,
+            incarnation,
+            &self.shared,
+            LogConfig::keeping_all(),
+        );
         log.set_last_lsn(lsn);
         self.logs.insert(key, log);
         Ok(true)
@@ -348,6 +354,7 @@ impl Opening {
             .into_values()
             .map(|log| (key_of(&log), log))
             .collect();
+        let producer_id_expiration_ms = AtomicI64::new(self.options.producer_id_expiration_ms);
         let retention_check_interval_ms = AtomicU64::new(self.options.retention_check_interval_ms);
         let store = LogStore {
             cleaner: Mutex::new(self.options.cleaner.clone()),
@@ -361,6 +368,7 @@ impl Opening {
             text_files: Mutex::new(HashMap::new()),
             names_changed: AtomicBool::new(true),
             retention_check_interval_ms,
+            producer_id_expiration_ms,
             worker,
             is_closed: AtomicBool::new(false),
             _lock: lock,

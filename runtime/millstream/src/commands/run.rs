@@ -88,7 +88,8 @@ async fn run_on(
         .print
         .as_deref()
         .map(|topic| (topic, printing::ends_before(node, topic)));
-    let running = millstream_pipeline::run::run(plan, engine, prepared.plugins, &workers).await?;
+    let plugins = pipelines::metered(&prepared.plugins, node.plugin_metrics());
+    let running = millstream_pipeline::run::run(plan, engine, plugins, &workers).await?;
     let printer = printed.map(|(topic, ends)| printing::follow(node, topic, ends, output));
     let end = wait(&running, arguments.once, output).await?;
     let summary = running.stop(STOP_DEADLINE).await;

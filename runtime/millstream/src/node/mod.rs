@@ -16,6 +16,7 @@ use millstream_console::{Console, NodeHandles, Readiness};
 use millstream_log::clock::{Clock, SystemClock};
 use millstream_log::fs::{FileSystem, RealFs};
 use millstream_log::{FlushMode, Health, LogStore, RecoveryReport, StoreOptions};
+use millstream_pipeline::plugin_metrics::PluginMetrics;
 
 use crate::outcome::{Failure, Outcome};
 use crate::settings::{Flush, NodeSettings};
@@ -48,6 +49,7 @@ pub struct Node {
     broker: Arc<Broker>,
     console: Console,
     kafka_addr: SocketAddr,
+    plugin_metrics: Arc<PluginMetrics>,
 }
 
 impl Node {
@@ -55,7 +57,7 @@ impl Node {
     pub async fn start(settings: &NodeSettings, ground: Ground) -> Outcome<Node> {
         let config = broker_config(settings)?;
         let limit = descriptors::raise_limit();
-        let options = store_options(settings, ground, limit);
+        let options = config.store_options(store_options(settings, ground, limit));
         let store = blocking(move || LogStore::open(options)).await?;
         let (store, recovery) =
             store.with_context(|| format!("cannot open {}", settings.data_dir.display()))?;
@@ -66,12 +68,15 @@ impl Node {
         let broker = start_broker(settings, config, &store).await?;
         let listener = broker.listen(settings.kafka_addr).await?;
         let kafka_addr = listener.local_addr;
-        let console = Console::start(settings.http_addr, handles(&store, &broker)).await?;
+        let plugin_metrics = Arc::default();
+        let handles = handles(&store, &broker, &plugin_metrics);
+        let console = Console::start(settings.http_addr, handles).await?;
         Ok(Node {
             store,
             broker,
             console,
             kafka_addr,
+            plugin_metrics,
         })
     }
 
@@ -81,6 +86,11 @@ impl Node {
 
     pub fn store(&self) -> &Arc<LogStore> {
         &self.store
+    }
+
+    /// What the plugins of this node count; shown with the node's own metrics.
+    pub fn plugin_metrics(&self) -> &Arc<PluginMetrics> {
+        &self.plugin_metrics
     }
 
     /// Where Kafka clients connect.
@@ -168,12 +178,17 @@ async fn start_broker(
     Ok(Broker::start(config, Arc::clone(store), cluster).await?)
 }
 
-fn handles(store: &Arc<LogStore>, broker: &Arc<Broker>) -> NodeHandles {
+fn handles(
+    store: &Arc<LogStore>,
+    broker: &Arc<Broker>,
+    plugins: &Arc<PluginMetrics>,
+) -> NodeHandles {
     let judged = Arc::clone(store);
     let readiness = Arc::new(move || match judged.health() {
         Health::Ok => Readiness::Ready,
         Health::Full { reason } | Health::Poisoned { reason } => Readiness::NotReady { reason },
     });
-    let metrics = Arc::new(NodeMetrics::new(Arc::clone(store), Arc::clone(broker)));
+    let metrics = NodeMetrics::new(Arc::clone(store), Arc::clone(broker), Arc::clone(plugins));
+    let metrics = Arc::new(metrics);
     NodeHandles { metrics, readiness }
 }

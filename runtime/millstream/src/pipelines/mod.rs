@@ -12,7 +12,9 @@ use anyhow::anyhow;
 use millstream_broker::Broker;
 use millstream_pipeline::manifest::{Manifest, Report};
 use millstream_pipeline::plan::{Plan, TopicFacts};
+use millstream_pipeline::plugin_metrics::PluginMetrics;
 use millstream_pipeline::ports::Engine as _;
+use millstream_pipeline::processor::MeteredPlugin;
 use millstream_plugin_host::Plugin;
 
 use crate::engine::LocalEngine;
@@ -70,6 +72,18 @@ pub async fn plan(prepared: &Prepared, broker: &Arc<Broker>, start: Start) -> Ou
     let pipeline_id = incarnation::pipeline_id(&broker.cluster().image(), name, start);
     let known = plugins::facts(&prepared.plugins);
     Plan::new(&prepared.manifest, &known, &facts, &pipeline_id).map_err(|report| refused(&report))
+}
+
+/// The plugins as stages run them, with their metrics kept in `metrics`.
+pub fn metered(
+    plugins: &BTreeMap<String, Arc<Plugin>>,
+    metrics: &Arc<PluginMetrics>,
+) -> BTreeMap<String, Arc<MeteredPlugin>> {
+    let metered = |(stage, plugin): (&String, &Arc<Plugin>)| {
+        let plugin = MeteredPlugin::new(Plugin::clone(plugin), metrics);
+        (stage.clone(), Arc::new(plugin))
+    };
+    plugins.iter().map(metered).collect()
 }
 
 fn refused(report: &Report) -> Failure {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
 use millstream_pipeline::ports::Engine as _;
+use millstream_pipeline::processor::MeteredPlugin;
 use millstream_pipeline::run::{Summary, run};
 use millstream_pipeline::testing::MemoryEngine;
 use millstream_plugin_host::frames::EffectsWriter;
@@ -98,9 +99,11 @@ async fn run_guests(engine: &MemoryEngine, stages: &[(&str, Plugin, &str)]) -> S
         default_partitions: 1,
     };
     let plan = Plan::new(&manifest.unwrap(), &facts, &topics, "p").unwrap();
+    let metrics = Arc::default();
+    let metered = |plugin: &Plugin| Arc::new(MeteredPlugin::new(plugin.clone(), &metrics));
     let plugins = stages
         .iter()
-        .map(|(stage, plugin, _)| (stage.to_string(), Arc::new(plugin.clone())))
+        .map(|(stage, plugin, _)| (stage.to_string(), metered(plugin)))
         .collect();
     let workers = workers();
     let running = run(plan, engine.clone(), plugins, &workers).await.unwrap();

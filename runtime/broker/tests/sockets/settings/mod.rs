@@ -1,6 +1,7 @@
 //! The walk over the tables of settings: each one is set, seen in DescribeConfigs and observed, without a restart
 //! where it may change at run time. A setting that nobody observes fails the walk.
 
+mod background;
 mod groups;
 mod node;
 mod scene;
@@ -19,23 +20,24 @@ const ALL_NODES: (i8, &str) = (NODE, "");
 
 fn node_rows() -> Vec<Row> {
     let mut rows = node::rows();
+    rows.extend(background::rows());
     rows.extend(groups::rows());
     rows.extend(transactions::rows());
     rows
 }
 
-/// What only the log's background work shows; a look at that work has to come with it.
-const BACKGROUND: [&str; 9] = [
+/// What the cleaner's passes show; a look at them has to come with them.
+const CLEANER: [&str; 5] = [
     "delete.retention.ms",
-    "file.delete.delay.ms",
     "max.compaction.lag.ms",
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
     "preallocate",
-    "retention.bytes",
-    "retention.ms",
-    "segment.jitter.ms",
 ];
+
+fn is_of_the_cleaner(name: &str) -> bool {
+    CLEANER.contains(&name) || name.starts_with("log.cleaner.")
+}
 
 /// The row of each setting, in order of the table, and none besides.
 fn matched<S>(settings: &[S], name: fn(&S) -> &'static str, rows: Vec<Row>) -> Vec<(&S, Row)> {
@@ -59,7 +61,7 @@ fn matched<S>(settings: &[S], name: fn(&S) -> &'static str, rows: Vec<Row>) -> V
 async fn every_topic_setting_works_on_a_running_topic_and_as_the_nodes_default() {
     let walked: Vec<&TopicSetting> = TOPIC_SETTINGS
         .iter()
-        .filter(|setting| !BACKGROUND.contains(&setting.name))
+        .filter(|setting| !is_of_the_cleaner(setting.name))
         .collect();
     for (setting, row) in matched(&walked, |setting| setting.name, topics::rows()) {
         if let Rule::OneOf([only]) = setting.rule {
@@ -191,7 +193,7 @@ async fn as_given_at_start(setting: &TopicSetting, row: &Row, name: &str, factor
 async fn every_setting_of_the_node_works_from_the_start_or_at_run_time() {
     let own: Vec<&NodeSetting> = node_settings()
         .iter()
-        .filter(|setting| setting.topic.is_none())
+        .filter(|setting| setting.topic.is_none() && !is_of_the_cleaner(setting.name()))
         .collect();
     for (setting, row) in matched(&own, |setting| setting.name(), node_rows()) {
         match setting.mode {

@@ -7,6 +7,7 @@ use millstream_records::{BatchBuilder, BatchOptions, Compression, TimestampType}
 use super::scene::{Row, Scene, rows};
 use crate::support::{BatchSpec, batch_of};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) fn rows() -> Vec<Row> {
@@ -27,10 +28,49 @@ pub(super) fn rows() -> Vec<Row> {
             |scene| { scene.append(10).await; format!("{:?}", scene.last_batch().await.1) };
         "min.insync.replicas" = "2": "NONE" => "NOT_ENOUGH_REPLICAS",
             |scene| { let batch = at(scene, 0); scene.produce(batch).await };
+        "file.delete.delay.ms" = "1000": "kept" => "removed",
+            with [("log.retention.ms", "1000")],
+            |scene| {
+                // Files of an earlier look have been waiting under an earlier setting.
+                scene.pass(2 * MINUTE);
+                scene.node.store.remove_deleted_files();
+                scene.append(10).await;
+                scene.pass(MINUTE / 6);
+                scene.node.store.apply_retention().unwrap();
+                assert!(!scene.files(".deleted").is_empty());
+                scene.pass(MINUTE / 6);
+                scene.node.store.remove_deleted_files();
+                match scene.files(".deleted").is_empty() {
+                    true => "removed".to_owned(),
+                    false => "kept".to_owned(),
+                }
+            };
+        "retention.bytes" = "1000": "kept" => "deleted",
+            with [("log.segment.bytes", "1024")],
+            |scene| {
+                for _ in 0..3 {
+                    scene.append(800).await;
+                }
+                after_retention(scene)
+            };
+        "retention.ms" = "3600000": "kept" => "deleted",
+            |scene| {
+                scene.append(10).await;
+                scene.pass(2 * HOUR);
+                after_retention(scene)
+            };
         "segment.bytes" = "1024": "one segment" => "several segments",
             |scene| { for _ in 0..2 { scene.append(800).await; } scene.segments() };
         "segment.index.bytes" = "24": "one segment" => "several segments",
             |scene| { for _ in 0..6 { scene.append(5_000).await; } scene.segments() };
+        "segment.jitter.ms" = "604800000": "one segment" => "several segments",
+            |scene| {
+                scene.append(10).await;
+                // Of all jitters of a week, all but one in a hundred million are longer.
+                scene.pass(168 * HOUR - Duration::from_millis(6));
+                scene.append(10).await;
+                scene.segments()
+            };
         "segment.ms" = "3600000": "one segment" => "several segments",
             |scene| {
                 scene.append(10).await;
@@ -40,6 +80,16 @@ pub(super) fn rows() -> Vec<Row> {
             };
         "unclean.leader.election.enable" = "false": "" => "",
             |_scene| String::new();
+    }
+}
+
+/// Whether a retention check moves the log start.
+fn after_retention(scene: &Scene) -> String {
+    scene.node.store.apply_retention().unwrap();
+    let log = scene.node.broker.partitions().led("t", 0).unwrap().log;
+    match log.offsets().log_start {
+        0 => "kept".to_owned(),
+        _ => "deleted".to_owned(),
     }
 }
 

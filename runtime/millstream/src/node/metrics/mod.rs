@@ -1,19 +1,31 @@
 //! The node's figures under Prometheus-style names, by Kafka's meanings.
 
+mod plugins;
+
 use std::sync::Arc;
 
 use millstream_broker::Broker;
 use millstream_console::{MetricKind, MetricSource, Sample};
 use millstream_log::{Health, Log, LogStore};
+use millstream_pipeline::plugin_metrics::PluginMetrics;
 
 pub struct NodeMetrics {
     store: Arc<LogStore>,
     broker: Arc<Broker>,
+    plugins: Arc<PluginMetrics>,
 }
 
 impl NodeMetrics {
-    pub fn new(store: Arc<LogStore>, broker: Arc<Broker>) -> NodeMetrics {
-        NodeMetrics { store, broker }
+    pub fn new(
+        store: Arc<LogStore>,
+        broker: Arc<Broker>,
+        plugins: Arc<PluginMetrics>,
+    ) -> NodeMetrics {
+        NodeMetrics {
+            store,
+            broker,
+            plugins,
+        }
     }
 
     fn partitions(&self) -> Vec<Sample> {
@@ -31,8 +43,6 @@ impl NodeMetrics {
 
     fn traffic(&self) -> Vec<Sample> {
         let stats = self.broker.stats();
-        let counter =
-            |name, help, value: u64| sample(name, help, MetricKind::Counter, value as f64);
         let mut samples = vec![
             gauge(
                 "connections",
@@ -94,11 +104,17 @@ impl MetricSource for NodeMetrics {
         )];
         samples.extend(self.traffic());
         samples.extend(self.partitions());
+        samples.push(gauge(
+            "journal_bytes",
+            "Bytes of the journal's files",
+            self.store.journal_bytes() as f64,
+        ));
+        samples.extend(plugins::samples(&self.plugins));
         samples
     }
 }
 
-fn partition(log: &Log) -> [Sample; 4] {
+fn partition(log: &Log) -> [Sample; 5] {
     let offsets = log.offsets();
     let labels = vec![
         ("topic", log.id().topic.clone()),
@@ -112,6 +128,11 @@ fn partition(log: &Log) -> [Sample; 4] {
         value: value as f64,
     };
     [
+        labelled(
+            "log_size_bytes",
+            "Bytes of the partition's segments (Kafka: Size)",
+            i64::try_from(log.size()).unwrap_or(i64::MAX),
+        ),
         labelled(
             "log_start_offset",
             "First offset of the partition (Kafka: LogStartOffset)",
@@ -133,6 +154,10 @@ fn partition(log: &Log) -> [Sample; 4] {
             offsets.last_stable,
         ),
     ]
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Sample {
+    sample(name, help, MetricKind::Counter, value as f64)
 }
 
 fn gauge(name: &'static str, help: &'static str, value: f64) -> Sample {
