@@ -44,6 +44,22 @@ pub fn expected_of(csv: &Path, topics: &[&str]) -> Result<Vec<Record>> {
     }
 }
 
+/// The lines of such a file, the one that names the columns first.
+pub fn lines(csv: &Path) -> Result<Vec<String>> {
+    let text = |reader: &mut dyn Read| -> Result<String> {
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let mut file = File::open(csv).with_context(|| format!("opening {}", csv.display()))?;
+    let text = if csv.extension().is_some_and(|extension| extension == "zst") {
+        text(&mut zstd::Decoder::new(file)?)?
+    } else {
+        text(&mut file)?
+    };
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// As `expected_of`, from CSV text. Each topic's records are in the order of the rows.
 pub fn expected_from(csv: impl Read, topics: &[&str]) -> Result<Vec<Record>> {
     let mut reader = csv::Reader::from_reader(csv);

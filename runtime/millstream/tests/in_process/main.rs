@@ -2,6 +2,7 @@
 
 mod effects;
 mod fencing;
+mod flights_power_cut;
 mod power_cut;
 mod producer;
 mod rig;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use millstream::engine::LocalEngine;
 use millstream_log::testing::{Random, SimFs};
 use millstream_log::{FlushMode, StoreOptions};
-use millstream_pipeline::ports::{Engine, PortError};
+use millstream_pipeline::ports::TaskId;
 use millstream_pipeline::run::{RunningPipeline, Workers, run};
 use millstream_pipeline::task::TaskState;
 use millstream_pipeline::testing::FunctionPlugin;
@@ -26,11 +26,11 @@ const GROUP: &str = "millstream.p.route";
 /// Cuts of one disk's history.
 const LIVES: u64 = 12;
 /// A task may wait for a disk that is gone; it is dropped after this.
-const STOP_MAX: Duration = Duration::from_secs(1);
+pub const STOP_MAX: Duration = Duration::from_secs(1);
 /// A life in which the moment of the cut does not come is cut after this.
 const LIFE_MAX: Duration = Duration::from_millis(300);
 
-fn options(fs: &SimFs, flush: FlushMode) -> StoreOptions {
+pub fn options(fs: &SimFs, flush: FlushMode) -> StoreOptions {
     let mut options = StoreOptions::new("/data", flush);
     options.fs = Arc::new(fs.clone());
     // Cuts should meet checkpoints and a journal of several files too.
@@ -146,7 +146,7 @@ impl History {
         let next = fs.power_cut(self.random.next_u64());
         self.tally.cuts += 1;
         if let Ok(rig) = &rig {
-            let open = has_open_transaction(rig).unwrap_or(false);
+            let open = rig.has_open_transaction(&TOPICS).unwrap_or(false);
             self.tally.cuts_in_transactions += u64::from(open);
         }
         if let Ok(running) = started {
@@ -180,9 +180,9 @@ impl History {
         let outputs = rig.committed(&TOPICS)?;
         check_kept(&self.seen, &outputs).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         self.seen = outputs;
-        self.tally.open_transactions += u64::from(has_open_transaction(rig)?);
+        self.tally.open_transactions += u64::from(rig.has_open_transaction(&TOPICS)?);
 
-        settle(rig).await?;
+        rig.settle(&tasks(rig).await?).await?;
         let positions = rig.positions(GROUP, "in", PARTITIONS).await?;
         for (index, position) in positions.iter().enumerate() {
             let (acknowledged, inputs) = (self.positions[index], inputs[index]);
@@ -296,45 +296,26 @@ impl History {
     }
 }
 
-/// Takes both tasks over, as the pipeline's start does: what their forerunners left is carried out or aborted.
-async fn settle(rig: &Rig) -> Result<(), String> {
+/// The stage's tasks.
+async fn tasks(rig: &Rig) -> Result<Vec<TaskId>, String> {
     let plan = plan(BODY, &["left", "right"], &rig.engine).await?;
     let stage = &plan.stages[0];
-    for partition in 0..PARTITIONS {
-        let task = stage.task(&plan.pipeline_id, partition);
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match rig.engine.acquire_task(&task, None).await {
-                Ok(_) => break,
-                Err(PortError::NotLeader { .. }) if Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-    Ok(())
+    let tasks = (0..PARTITIONS).map(|partition| stage.task(&plan.pipeline_id, partition));
+    Ok(tasks.collect())
 }
 
-fn has_open_transaction(rig: &Rig) -> Result<bool, String> {
-    for topic in TOPICS {
-        let partitions = rig.local.topic(topic).map_or(0, |info| info.partitions);
-        for index in 0..partitions {
-            let offsets = rig.partition(topic, index)?.offsets();
-            if offsets.appended_last_stable < offsets.log_end {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+/// The seeds to go through: these, or those of `MILLSTREAM_POWER_CUT_SEEDS=1000..2000` to search longer.
+pub fn seeds(usual: std::ops::Range<u64>) -> (u64, u64) {
+    let Ok(range) = std::env::var("MILLSTREAM_POWER_CUT_SEEDS") else {
+        return (usual.start, usual.end);
+    };
+    let (from, to) = range.split_once("..").expect("a range as 1000..2000");
+    (from.parse().unwrap(), to.parse().unwrap())
 }
 
-/// `MILLSTREAM_POWER_CUT_SEEDS=1000..2000` searches longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_nothing_acknowledged_and_tears_nothing() {
-    let range = std::env::var("MILLSTREAM_POWER_CUT_SEEDS").unwrap_or("0..30".into());
-    let (from, to) = range.split_once("..").expect("a range as 1000..2000");
-    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let (from, to) = seeds(0..30);
     let workers = Workers::new(Some(2)).unwrap();
     let mut tally = Tally::default();
     let mut seeds = from..to;

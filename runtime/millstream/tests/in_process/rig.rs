@@ -11,13 +11,17 @@ use millstream_cluster::{ClusterMetadata, NodeIdentity};
 use millstream_log::{Isolation, LogStore, StoreOptions};
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
-use millstream_pipeline::ports::Engine;
-use millstream_records::{BatchView, ControlRecord, Marker, batches};
+use millstream_pipeline::ports::{Engine, PortError, TaskId};
+use millstream_records::{BatchView, ControlRecord, Marker, Record, batches};
+use tokio::time::Instant;
 
 use crate::effects::{Outputs, Seen};
 
 /// Nothing in these tests takes longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The records of each topic and partition with their offsets, in order.
+pub type InFull = BTreeMap<(String, i32), Vec<(i64, millstream_oracle::Record)>>;
 
 /// A node in process.
 pub struct Rig {
@@ -81,11 +85,79 @@ impl Rig {
                 continue;
             };
             for index in 0..info.partitions {
-                let records = read_committed(&self.partition(topic, index)?)?;
+                let text =
+                    |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"-")).into();
+                let mut records = Vec::new();
+                read_committed(&self.partition(topic, index)?, |record| {
+                    records.push(Seen {
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                        key: text(record.key),
+                        value: text(record.value),
+                    });
+                })?;
                 outputs.insert(((*topic).to_owned(), index), records);
             }
         }
         Ok(outputs)
+    }
+
+    /// The same in full, as the oracle takes it, with offsets.
+    pub fn committed_in_full(&self, topics: &[&str]) -> Result<InFull, String> {
+        let mut found = InFull::new();
+        for topic in topics {
+            let partitions = self.local.topic(topic).map_or(0, |info| info.partitions);
+            for index in 0..partitions {
+                let mut records = Vec::new();
+                read_committed(&self.partition(topic, index)?, |record| {
+                    let headers = record.headers.iter();
+                    let record_in_full = millstream_oracle::Record {
+                        topic: (*topic).to_owned(),
+                        partition: index,
+                        key: record.key.map(<[u8]>::to_vec),
+                        value: record.value.map(<[u8]>::to_vec),
+                        headers: headers
+                            .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+                            .collect(),
+                        timestamp: record.timestamp,
+                    };
+                    records.push((record.offset, record_in_full));
+                })?;
+                found.insert(((*topic).to_owned(), index), records);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a transaction is open in one of these topics.
+    pub fn has_open_transaction(&self, topics: &[&str]) -> Result<bool, String> {
+        for topic in topics {
+            let partitions = self.local.topic(topic).map_or(0, |info| info.partitions);
+            for index in 0..partitions {
+                let offsets = self.partition(topic, index)?.offsets();
+                if offsets.appended_last_stable < offsets.log_end {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes these tasks over, as the pipeline's start does: what their forerunners left is carried out or aborted.
+    pub async fn settle(&self, tasks: &[TaskId]) -> Result<(), String> {
+        for task in tasks {
+            let until = Instant::now() + PATIENCE;
+            loop {
+                match self.engine.acquire_task(task, None).await {
+                    Ok(_) => break,
+                    Err(PortError::NotLeader { .. }) if Instant::now() < until => {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The committed offset of a group in each partition of a topic; 0 where nothing is committed.
@@ -109,10 +181,12 @@ impl Rig {
 
 /// Reads a partition from its start to its last stable offset as Kafka's consumers do: by the list of aborted
 /// transactions. Every batch is validated.
-fn read_committed(partition: &LocalPartition) -> Result<Vec<Seen>, String> {
+fn read_committed(
+    partition: &LocalPartition,
+    mut see: impl FnMut(&Record<'_>),
+) -> Result<(), String> {
     let offsets = partition.offsets();
     let mut offset = offsets.log_start;
-    let mut seen = Vec::new();
     while offset < offsets.last_stable {
         let read = partition
             .read(offset, 64 << 10, Isolation::Committed)
@@ -142,12 +216,12 @@ fn read_committed(partition: &LocalPartition) -> Result<Vec<Seen>, String> {
                     aborting.retain(|producer| *producer != header.producer_id);
                 }
             } else if !(header.is_transactional() && aborting.contains(&header.producer_id)) {
-                add_records(&batch, offset, &mut seen)?;
+                see_records(&batch, offset, &mut see)?;
             }
             offset = header.next_offset();
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 fn marker_of(batch: &BatchView<'_>) -> Result<Option<Marker>, String> {
@@ -158,18 +232,16 @@ fn marker_of(batch: &BatchView<'_>) -> Result<Option<Marker>, String> {
     Ok(control.marker())
 }
 
-fn add_records(batch: &BatchView<'_>, from: i64, seen: &mut Vec<Seen>) -> Result<(), String> {
-    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"-")).into_owned();
+fn see_records(
+    batch: &BatchView<'_>,
+    from: i64,
+    see: &mut impl FnMut(&Record<'_>),
+) -> Result<(), String> {
     let records = batch.records(1 << 24).map_err(|error| error.to_string())?;
     for record in records.iter() {
         let record = record.map_err(|error| error.to_string())?;
         if record.offset >= from {
-            seen.push(Seen {
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: text(record.key),
-                value: text(record.value),
-            });
+            see(&record);
         }
     }
     Ok(())
