@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{config, consume, group, log, plugin, produce, run, serve, topic, validate};
+use crate::commands::{
+    compile_plugin, config, consume, group, log, plugin, produce, run, serve, topic, validate,
+};
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 
@@ -44,6 +46,9 @@ enum Command {
     Consume(consume::Arguments),
     /// List and describe consumer groups
     Group(group::Arguments),
+    /// What the node starts to compile a plugin under limits
+    #[command(hide = true)]
+    CompilePlugin(compile_plugin::Arguments),
     /// Look into a node's files, and check them
     Log(log::Arguments),
 }
@@ -76,6 +81,7 @@ pub fn run() -> Outcome {
         Command::Produce(produce) => produce::run(&produce, output),
         Command::Consume(consume) => consume::run(&consume, output),
         Command::Group(group) => group::run(&group, output),
+        Command::CompilePlugin(compile) => compile_plugin::run(&compile),
         Command::Log(log) => log::run(&log, output),
     }
 }

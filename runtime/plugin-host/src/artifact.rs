@@ -4,7 +4,7 @@
 //! This is the one file that runs machine code which the process did not compile itself, and so the one that may call
 //! wasmtime's unsafe `deserialize_file`. It is sound as far as nobody else can write into the directory: it is made
 //! with mode 0700, refused unless it belongs to this user and has that mode, and never filled from anywhere but this
-//! file. Damage (a torn write, a bad disk) is caught by a checksum beside each artifact.
+//! file (in the process that compiles: `compiler.rs`). Damage (a torn write, a bad disk) is caught by a checksum beside each artifact.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -51,6 +51,10 @@ impl ArtifactCache {
             directory: directory.to_owned(),
             compatibility: hasher.finish(),
         })
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn path(&self, digest: &str) -> PathBuf {

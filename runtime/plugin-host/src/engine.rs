@@ -9,6 +9,7 @@ use wasmtime::{Config, WasmBacktraceDetails};
 
 use crate::artifact::ArtifactCache;
 use crate::bindings::ProcessorExports;
+use crate::compiler::ChildCompiler;
 use crate::componentize::{check_size, componentize};
 use crate::failure::{HostFailure, LoadError};
 use crate::guest_state::GuestState;
@@ -20,8 +21,11 @@ use crate::{collector, diagnostics, world};
 /// Settings of the engine.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Where compiled plugins are kept; made with mode 0700. `None`: every load compiles.
+    /// Where compiled plugins are kept; made with mode 0700. `None`: every load compiles, in this process.
     pub cache_dir: Option<PathBuf>,
+    /// The program that compiles into `cache_dir`, under limits. `None`: this process compiles, without limits, which is
+    /// for tools and tests that run modules of their own.
+    pub compiler: Option<ChildCompiler>,
 }
 
 /// Why an engine could not be made.
@@ -47,6 +51,7 @@ pub(crate) struct EngineShared {
     pub linker: Linker<GuestState>,
     pub ticker: Ticker,
     cache: Option<ArtifactCache>,
+    compiler: Option<ChildCompiler>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -59,7 +64,7 @@ impl std::fmt::Debug for Engine {
 
 /// The settings of the contract's section "Determinism", and what else keeps a guest inside its bounds. Threads,
 /// garbage collection, exceptions and component async are not even compiled into our wasmtime.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -103,6 +108,7 @@ impl Engine {
                 linker,
                 ticker,
                 cache,
+                compiler: options.compiler,
             }),
         })
     }
@@ -120,8 +126,8 @@ impl Engine {
     }
 
     /// Loads a plugin: a component of the contract's world, or a core module that carries its component type.
-    /// Compiling a module that is not in the cache takes 10 ms to seconds, on tokio's blocking threads when there is
-    /// a runtime; a cached one takes a few ms.
+    /// Compiling a module that is not in the cache takes 10 ms to seconds, in the process that [`EngineOptions`] name,
+    /// else on tokio's blocking threads when there is a runtime; a cached one takes a few ms.
     pub async fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         check_size(wasm.len() as u64)?;
         let digest = Digest::new(Sha256::digest(wasm).into());
@@ -161,15 +167,16 @@ impl Engine {
     }
 
     fn compile_now(&self, wasm: &[u8], digest: &Digest) -> Result<Component, LoadError> {
-        let binary = componentize(wasm)?;
-        let component =
-            Component::from_binary(&self.shared.wasmtime, &binary).map_err(|error| {
-                LoadError::Compile {
-                    reason: format!("{error:#}"),
-                }
-            })?;
-        // What does not fit the contract is not worth keeping.
-        world::check_component(&component)?;
+        if let (Some(compiler), Some(cache)) = (&self.shared.compiler, &self.shared.cache) {
+            compiler.compile(wasm, cache.directory())?;
+            return self.cached(digest).ok_or_else(|| {
+                LoadError::Host(HostFailure {
+                    doing: "compiling a plugin",
+                    reason: format!("{} does not have it", cache.directory().display()),
+                })
+            });
+        }
+        let component = compile(&self.shared.wasmtime, wasm)?;
         if let Some(cache) = &self.shared.cache
             && let Err(error) = cache.put(digest.hex(), &component)
         {
@@ -177,6 +184,17 @@ impl Engine {
         }
         Ok(component)
     }
+}
+
+/// Compiles a module. What does not fit the contract is not worth keeping, and so an error.
+pub(crate) fn compile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Component, LoadError> {
+    let binary = componentize(wasm)?;
+    let component =
+        Component::from_binary(engine, &binary).map_err(|error| LoadError::Compile {
+            reason: format!("{error:#}"),
+        })?;
+    world::check_component(&component)?;
+    Ok(component)
 }
 
 /// All host capabilities, one file each.

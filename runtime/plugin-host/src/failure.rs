@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::compiler::CompileLimit;
 use crate::descriptor::DescriptorError;
 
 /// What the guest's panic hook said.
@@ -150,6 +151,13 @@ pub enum LoadError {
     },
     #[error("the plugin cannot be compiled: {reason}")]
     Compile { reason: String },
+    #[error("compiling the plugin took more than {limit}, the limit for one module")]
+    CompileLimit { limit: CompileLimit },
+    /// What the process that compiles says of the module, in the words of the other variants.
+    #[error("{reason}")]
+    Refused { reason: String },
+    #[error("the process that compiled the plugin ended with {status}: {words}")]
+    CompilerEnded { status: String, words: String },
     #[error("the plugin failed to describe itself: {0}")]
     Describe(PluginFailure),
     #[error("the plugin's descriptor is refused: {0}")]

@@ -5,6 +5,7 @@
 mod artifact;
 mod bindings;
 mod collector;
+mod compiler;
 mod componentize;
 mod context;
 mod descriptor;
@@ -21,6 +22,7 @@ mod thread_cpu;
 mod ticker;
 mod world;
 
+pub use compiler::{ChildCompiler, CompileLimit, CompileLimits, MODULE_REFUSED, compile_limited};
 pub use context::{InputBinding, OpenContext};
 pub use descriptor::{Descriptor, DescriptorError};
 pub use diagnostics::{Diagnostics, LogLevel, Silent};

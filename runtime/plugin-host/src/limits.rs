@@ -24,6 +24,10 @@ pub const MEMORIES_MAX: usize = 16;
 pub const TABLES_MAX: usize = 64;
 /// Host memory of one table element, counted with the linear memories.
 pub const TABLE_ELEMENT_BYTES: usize = 16;
+/// Threads of the process that compiles; each takes address space, which is limited.
+pub const COMPILE_THREADS_MAX: usize = 4;
+/// What that process says is cut here, so that a module cannot fill the host's memory with its names.
+pub const COMPILE_WORDS_BYTES_MAX: u64 = 16 * 1024;
 /// Stack of the guest; deeper recursion traps.
 pub const GUEST_STACK_BYTES: usize = 512 * 1024;
 /// Stack of the fiber that a guest runs on; host functions run there too.

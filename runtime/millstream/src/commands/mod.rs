@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod at_node;
+pub mod compile_plugin;
 pub mod config;
 pub mod consume;
 pub mod group;

@@ -1,20 +1,24 @@
 //! Plugins of a manifest: crates are built, files are loaded, names are looked for.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use millstream_pipeline::manifest::{Manifest, PluginRef, Problem};
 use millstream_pipeline::plan::PluginFacts;
 use millstream_plugin_build::Builder;
-use millstream_plugin_host::{Engine, EngineOptions, Plugin};
+use millstream_plugin_host::{
+    ChildCompiler, CompileLimits, Engine, EngineOptions, LoadError, Plugin,
+};
 
 use crate::outcome::Outcome;
 
 /// Flags of all commands that may have to build a plugin.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PluginArguments {
     /// Never install a wasm toolchain
     #[arg(long)]
@@ -22,6 +26,24 @@ pub struct PluginArguments {
     /// Where built and compiled plugins are kept [default: ~/.cache/millstream]
     #[arg(long, env = "MILLSTREAM_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// Address space that compiling one plugin may take
+    #[arg(
+        long,
+        env = "MILLSTREAM_COMPILE_MEMORY_MIB",
+        value_name = "MIB",
+        default_value = "2048",
+        hide_short_help = true
+    )]
+    pub compile_memory_mib: NonZeroU32,
+    /// CPU seconds that compiling one plugin may take; by the clock it may be four times as many
+    #[arg(
+        long,
+        env = "MILLSTREAM_COMPILE_SECONDS",
+        value_name = "SECONDS",
+        default_value = "120",
+        hide_short_help = true
+    )]
+    pub compile_seconds: NonZeroU32,
 }
 
 /// Where built and compiled plugins are kept.
@@ -46,7 +68,20 @@ pub fn builder(arguments: &PluginArguments) -> Outcome<Builder> {
 
 fn engine(arguments: &PluginArguments) -> Outcome<Engine> {
     let cache_dir = Some(caches(arguments)?.join("compiled"));
-    Ok(Engine::new(EngineOptions { cache_dir })?)
+    let compiler = Some(ChildCompiler {
+        // Ourselves, even when the file was replaced meanwhile.
+        program: "/proc/self/exe".into(),
+        arguments: vec!["compile-plugin".into()],
+        limits: CompileLimits {
+            memory_bytes: u64::from(arguments.compile_memory_mib.get()) << 20,
+            cpu: Duration::from_secs(arguments.compile_seconds.get().into()),
+            wall: Duration::from_secs(u64::from(arguments.compile_seconds.get()) * 4),
+        },
+    });
+    Ok(Engine::new(EngineOptions {
+        cache_dir,
+        compiler,
+    })?)
 }
 
 /// Builds what `path` is if it is a crate's folder, and loads it.
@@ -71,7 +106,17 @@ async fn load_with(
     } else {
         path.to_owned()
     };
-    Ok(engine.load_file(&wasm).await?)
+    engine.load_file(&wasm).await.map_err(|error| {
+        let is_limit = matches!(error, LoadError::CompileLimit { .. });
+        let error = anyhow::Error::new(error);
+        match is_limit {
+            true => error.context(format!(
+                "{}: --compile-memory-mib and --compile-seconds raise the limits",
+                wasm.display()
+            )),
+            false => error,
+        }
+    })
 }
 
 /// The ready-made plugins: `$MILLSTREAM_PLUGINS`, or `plugins/` of the source tree that this program was built from.

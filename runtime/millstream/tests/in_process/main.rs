@@ -1,5 +1,7 @@
-//! A whole node in this process, without sockets: log store, cluster metadata, broker, engine and pipeline.
+//! A whole node in this process, without sockets: log store, cluster metadata, broker, engine and pipeline. And the
+//! processes that the node starts.
 
+mod compiling;
 mod effects;
 mod fencing;
 mod flights_power_cut;

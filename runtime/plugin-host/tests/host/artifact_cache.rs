@@ -11,6 +11,7 @@ use crate::guest::Guest;
 fn engine(cache: &Path) -> Result<Engine, EngineError> {
     Engine::new(EngineOptions {
         cache_dir: Some(cache.to_owned()),
+        compiler: None,
     })
 }
 
