@@ -118,3 +118,57 @@ pub fn output(command: &mut Command) -> Option<String> {
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = dir.path().join("done");
+        let limit = Duration::from_millis(100);
+        let mut printed = Vec::new();
+        let mut sleep = Command::new("sleep");
+        sleep.arg("600");
+        let error = run_for(&mut sleep, limit, &mut |line| printed.push(line.to_owned()));
+        assert!(
+            matches!(&error, Err(CommandError::TooSlow { command, limit: found })
+                if command == "sleep 600" && *found == limit),
+            "{error:?}"
+        );
+        assert_eq!(printed, ["sleep 600"]);
+        // What is quick enough is waited for, and how it ended is told.
+        let touch = format!("echo > {}", done.display());
+        let minute = Duration::from_secs(60);
+        run_for(&mut shell(&touch), minute, &mut |_| ()).unwrap();
+        assert!(done.exists());
+        let failed = run_for(&mut shell("exit 3"), minute, &mut |_| ());
+        assert!(
+            matches!(&failed, Err(CommandError::Failed { status, .. }) if status.code() == Some(3)),
+            "{failed:?}"
+        );
+    }
+
+    #[test]
+    fn a_command_is_printed_as_one_would_type_it() {
+        let mut command = Command::new("cargo");
+        command
+            .args(["build", "--config", "a=\"b c\"", ""])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("PATH", "/lld:/usr/bin:/bin")
+            .env_remove("CARGO");
+        let mut words: Vec<String> = text(&command).split(' ').map(str::to_owned).collect();
+        words[..2].sort();
+        assert_eq!(
+            words.join(" "),
+            "PATH=/lld:$PATH RUSTC_BOOTSTRAP=1 cargo build --config 'a=\"b c\"' ''"
+        );
+    }
+}

@@ -8,3 +8,4 @@ mod flights_power_cut;
 mod power_cut;
 mod producer;
 mod rig;
+mod wasm_setup;
