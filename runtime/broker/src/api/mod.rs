@@ -59,6 +59,7 @@ mod list_offsets;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
+mod offsets_to_commit;
 pub(crate) mod produce;
 mod sync_group;
 mod txn_offset_commit;

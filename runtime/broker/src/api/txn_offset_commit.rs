@@ -3,15 +3,15 @@
 use millstream_wire::{
     ErrorCode,
     txn_offset_commit::{
-        TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
-        TxnOffsetCommitResponseTopic,
+        TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
+        TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
     },
 };
 
+use super::offsets_to_commit::{Asked, Wanted};
 use crate::{
     context::RequestContext,
-    coordinator::TopicPartition,
-    group::{Committer, OffsetToCommit},
+    group::Committer,
     transaction::{Durability, Producer},
 };
 
@@ -20,40 +20,19 @@ pub(super) async fn handle(
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
     let image = context.broker.cluster().image();
-    let exists = |topic: &str, index: i32| {
-        let count = image.topic(topic).map_or(0, |topic| topic.partitions.len());
-        usize::try_from(index).is_ok_and(|index| index < count)
-    };
-    let mut offsets = Vec::new();
-    let mut topics: Vec<TxnOffsetCommitResponseTopic> = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in topic.partitions {
-            let index = partition.partition_index;
-            let known = exists(&topic.name, index);
-            let error = if known {
-                ErrorCode::None
-            } else {
-                ErrorCode::UnknownTopicOrPartition
-            };
-            partitions.push(TxnOffsetCommitResponsePartition {
-                partition_index: index,
-                error_code: error.code(),
-            });
-            if known {
-                offsets.push(OffsetToCommit {
-                    partition: TopicPartition::new(topic.name.clone(), index),
-                    offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch,
-                    metadata: partition.committed_metadata.unwrap_or_default(),
-                });
-            }
-        }
-        topics.push(TxnOffsetCommitResponseTopic {
-            name: topic.name,
-            partitions,
-        });
-    }
+    let wanted = request.topics.into_iter().map(|topic| {
+        let wanted = |partition: TxnOffsetCommitRequestPartition| Wanted {
+            index: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata,
+        };
+        (
+            topic.name,
+            topic.partitions.into_iter().map(wanted).collect(),
+        )
+    });
+    let (offsets, asked) = Asked::part(&image, wanted);
     let count = offsets.len();
     let committer = Committer {
         member_id: &request.member_id,
@@ -77,16 +56,19 @@ pub(super) async fn handle(
         )
         .await
         .unwrap_or_else(|error| vec![told(error); count]);
-    let accepted = topics
-        .iter_mut()
-        .flat_map(|topic| &mut topic.partitions)
-        .filter(|partition| partition.error_code == ErrorCode::None.code());
-    for (partition, result) in accepted.zip(results) {
-        partition.error_code = result.code();
-    }
+    let topics = asked.answers(results).map(|(name, partitions)| {
+        let answer = |(partition_index, error_code)| TxnOffsetCommitResponsePartition {
+            partition_index,
+            error_code,
+        };
+        TxnOffsetCommitResponseTopic {
+            name,
+            partitions: partitions.into_iter().map(answer).collect(),
+        }
+    });
     TxnOffsetCommitResponse {
         throttle_time_ms: 0,
-        topics,
+        topics: topics.collect(),
     }
 }
 

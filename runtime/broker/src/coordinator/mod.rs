@@ -16,5 +16,5 @@ pub(crate) use deadlines::Deadlines;
 pub(crate) use led_log::{LedLog, Origin, Stored, batch_of};
 pub(crate) use placement::partition_for;
 pub(crate) use ports::{BoxFuture, Ports};
-pub(crate) use tasks::{Tasks, sleep_until_earlier};
+pub(crate) use tasks::{Background, Tasks, start_background};
 pub use topic_partition::TopicPartition;

@@ -1,7 +1,7 @@
 //! The group coordinator's asynchronous face: finds a group's partition, loads
 //! it, runs one synchronous step under its lock, and waits outside of it.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millstream_log::clock::Clock;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::machine::GroupLimits;
 use super::shard::{Now, Shard};
 use crate::InternalTopic;
-use crate::coordinator::{Deadlines, Ports, Tasks, partition_for, sleep_until_earlier};
+use crate::coordinator::{Background, Deadlines, Ports, Tasks, partition_for, start_background};
 
 /// Settings of the node that the group coordinator follows.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +69,7 @@ impl GroupCoordinator {
     /// Starts the timers, and loads what is on disk in the background. Nobody
     /// waits for that: who needs a partition loads it at once.
     pub(crate) fn start(self: &Arc<Self>) {
-        self.tasks.start(run_timers(Arc::downgrade(self)));
-        self.tasks.start(run_expiry(Arc::downgrade(self)));
-        self.tasks
-            .start(load_all_in_background(Arc::downgrade(self)));
+        start_background(self);
     }
 
     /// Answers whoever waits for a group, now and from now on.
@@ -304,43 +301,37 @@ impl GroupCoordinator {
     }
 }
 
-// The background tasks hold the coordinator only while they work, so that it
-// goes, and they with it, when its owner lets it go.
+impl Background for GroupCoordinator {
+    const TOPIC: InternalTopic = InternalTopic::ConsumerOffsets;
 
-async fn run_timers(coordinator: Weak<GroupCoordinator>) {
-    while let Some(this) = coordinator.upgrade() {
-        this.tick();
-        let earlier = Arc::clone(&this.earlier_deadline);
-        let next_ms = this.deadlines.lock().next();
-        let wait_ms = next_ms.map(|next_ms| next_ms.saturating_sub(this.now().monotonic_ms));
-        drop(this);
-        sleep_until_earlier(wait_ms, &earlier).await;
+    fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
-}
 
-async fn run_expiry(coordinator: Weak<GroupCoordinator>) {
-    while let Some(this) = coordinator.upgrade() {
-        let interval = Duration::from_millis(this.settings.retention_check_ms.max(1));
-        this.expire();
-        drop(this);
-        tokio::time::sleep(interval).await;
+    fn ports(&self) -> &Arc<dyn Ports> {
+        &self.ports
     }
-}
 
-async fn load_all_in_background(coordinator: Weak<GroupCoordinator>) {
-    let count = coordinator
-        .upgrade()
-        .and_then(|this| this.ports.partition_count(InternalTopic::ConsumerOffsets));
-    for partition in 0..count.unwrap_or(0) {
-        let Some(this) = coordinator.upgrade() else {
-            return;
-        };
-        match this.load(partition).await {
-            Ok(()) | Err(ErrorCode::NotCoordinator) => {}
-            Err(error) => {
-                tracing::error!(partition, %error, "__consumer_offsets cannot be loaded");
-            }
-        }
+    fn earlier_deadline(&self) -> &Arc<Notify> {
+        &self.earlier_deadline
+    }
+
+    fn expiry_interval(&self) -> Duration {
+        Duration::from_millis(self.settings.retention_check_ms.max(1))
+    }
+
+    async fn run_due(self: &Arc<Self>) -> Option<i64> {
+        self.tick();
+        let next_ms = self.deadlines.lock().next();
+        next_ms.map(|next_ms| next_ms.saturating_sub(self.now().monotonic_ms))
+    }
+
+    fn expire(self: &Arc<Self>) {
+        GroupCoordinator::expire(self);
+    }
+
+    async fn load_partition(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
+        self.load(partition).await
     }
 }
 

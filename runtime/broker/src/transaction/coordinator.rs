@@ -1,7 +1,7 @@
 //! The transactional ids of this node: found, loaded, timed out, expired.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millstream_log::clock::Clock;
@@ -15,7 +15,7 @@ use super::state::TransactionState;
 use super::stored;
 use crate::InternalTopic;
 use crate::coordinator::{
-    Deadlines, LedLog, Ports, Stored, Tasks, partition_for, sleep_until_earlier,
+    Background, Deadlines, LedLog, Ports, Stored, Tasks, partition_for, start_background,
 };
 use crate::group::{GroupCoordinator, coordinator_error};
 
@@ -86,10 +86,7 @@ impl TransactionCoordinator {
     /// Starts the timers, and loads what is on disk in the background: that
     /// sends the markers of decisions again that a crash left without.
     pub(crate) fn start(self: &Arc<Self>) {
-        self.tasks.start(run_timers(Arc::downgrade(self)));
-        self.tasks.start(run_expiry(Arc::downgrade(self)));
-        self.tasks
-            .start(load_all_in_background(Arc::downgrade(self)));
+        start_background(self);
     }
 
     /// Ends the background tasks.
@@ -253,46 +250,40 @@ impl TransactionCoordinator {
     }
 }
 
-// The background tasks hold the coordinator only while they work, so that it
-// goes, and they with it, when its owner lets it go.
+impl Background for TransactionCoordinator {
+    const TOPIC: InternalTopic = InternalTopic::TransactionState;
 
-async fn run_timers(coordinator: Weak<TransactionCoordinator>) {
-    while let Some(this) = coordinator.upgrade() {
-        this.abort_overdue().await;
-        let earlier = Arc::clone(&this.earlier_deadline);
-        let next_ms = this.deadlines.lock().next();
-        let wait_ms = next_ms.map(|next_ms| {
-            let wait_ms = next_ms.saturating_sub(this.now_ms());
-            wait_ms.min(this.settings.timeout_check_ms)
-        });
-        drop(this);
-        sleep_until_earlier(wait_ms, &earlier).await;
+    fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
-}
 
-async fn run_expiry(coordinator: Weak<TransactionCoordinator>) {
-    while let Some(this) = coordinator.upgrade() {
-        let interval = Duration::from_millis(this.settings.expiration_check_ms.max(1));
-        this.expire();
-        drop(this);
-        tokio::time::sleep(interval).await;
+    fn ports(&self) -> &Arc<dyn Ports> {
+        &self.ports
     }
-}
 
-async fn load_all_in_background(coordinator: Weak<TransactionCoordinator>) {
-    let count = coordinator
-        .upgrade()
-        .and_then(|this| this.ports.partition_count(InternalTopic::TransactionState));
-    for partition in 0..count.unwrap_or(0) {
-        let Some(this) = coordinator.upgrade() else {
-            return;
-        };
-        match this.load(partition).await {
-            Ok(()) | Err(ErrorCode::NotCoordinator) => {}
-            Err(error) => {
-                tracing::error!(partition, %error, "__transaction_state cannot be loaded");
-            }
-        }
+    fn earlier_deadline(&self) -> &Arc<Notify> {
+        &self.earlier_deadline
+    }
+
+    fn expiry_interval(&self) -> Duration {
+        Duration::from_millis(self.settings.expiration_check_ms.max(1))
+    }
+
+    async fn run_due(self: &Arc<Self>) -> Option<i64> {
+        self.abort_overdue().await;
+        let next_ms = self.deadlines.lock().next();
+        next_ms.map(|next_ms| {
+            let wait_ms = next_ms.saturating_sub(self.now_ms());
+            wait_ms.min(self.settings.timeout_check_ms)
+        })
+    }
+
+    fn expire(self: &Arc<Self>) {
+        TransactionCoordinator::expire(self);
+    }
+
+    async fn load_partition(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
+        self.load(partition).await
     }
 }
 
