@@ -45,6 +45,112 @@ fn topics_are_created_listed_described_and_deleted() -> Result<()> {
 }
 
 #[test]
+fn settings_are_changed_and_records_deleted_while_the_node_runs() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let node = NodeCommand::serve(&dir.path().join("data"))
+        .arguments(["--set", "log.cleaner.enabled=false"])
+        .start()?;
+    let address = node.kafka.to_string();
+    let at_node = |words: &[&str]| {
+        let mut all = words.to_vec();
+        all.extend(["--node", &address, "--output", "json"]);
+        millstream(&all)
+    };
+    let json = |words: &[&str]| -> Result<Value> {
+        let output = at_node(words)?;
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    json(&["topic", "create", "tuned"])?;
+    let alter = ["topic", "alter", "tuned"];
+    json(
+        &[
+            &alter[..],
+            &[
+                "--set",
+                "retention.ms=7",
+                "--append",
+                "cleanup.policy=compact",
+            ],
+        ]
+        .concat(),
+    )?;
+    let trial = json(&[&alter[..], &["--unset", "retention.ms", "--dry-run"]].concat())?;
+    assert_eq!(trial["altered"], false);
+    let described = json(&["topic", "describe", "tuned"])?;
+    let setting = |name: &str| {
+        let configs = described[0]["configs"].as_array().expect("settings");
+        configs
+            .iter()
+            .find(|config| config["name"] == name)
+            .expect(name)["value"]
+            .clone()
+    };
+    assert_eq!(setting("retention.ms"), "7");
+    assert_eq!(setting("cleanup.policy"), "delete,compact");
+    for (words, code) in [
+        (
+            &["topic", "alter", "tuned", "--set", "retention.ms=soon"][..],
+            3,
+        ),
+        (&["topic", "alter", "missing", "--set", "retention.ms=7"], 4),
+        (&["config", "alter", "--set", "num.partitions=3"], 3),
+        (&["topic", "delete-records", "tuned", "--before", "1"], 3),
+        (
+            &[
+                "topic",
+                "delete-records",
+                "tuned",
+                "--before",
+                "1",
+                "--partition",
+                "9",
+            ],
+            4,
+        ),
+    ] {
+        assert_eq!(at_node(words)?.status.code(), Some(code), "{words:?}");
+    }
+    let deleted = json(&["topic", "delete-records", "tuned", "--before", "end"])?;
+    assert_eq!(deleted[0]["start"], 0, "{deleted}");
+    json(&["config", "alter", "--set", "log.cleaner.threads=2"])?;
+    json(&[
+        "config",
+        "alter",
+        "--all-nodes",
+        "--set",
+        "log.retention.bytes=9",
+    ])?;
+    let described = json(&["config", "describe"])?;
+    let found = |name: &str| {
+        let all = described.as_array().expect("settings");
+        let found = all.iter().find(|one| one["name"] == name).expect(name);
+        (found["value"].clone(), found["source"].clone())
+    };
+    assert_eq!(
+        found("log.cleaner.threads"),
+        ("2".into(), "node at run time".into())
+    );
+    assert_eq!(
+        found("log.retention.bytes"),
+        ("9".into(), "all nodes at run time".into())
+    );
+    assert_eq!(
+        found("log.cleaner.enable"),
+        ("false".into(), "node at start".into())
+    );
+    let (code, metrics) = node.http_get("/metrics")?;
+    assert_eq!(code, 200);
+    for metric in ["log_size_bytes", "log_start_offset", "journal_bytes"] {
+        assert!(
+            metrics.contains(&format!("millstream_{metric}")),
+            "{metric}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn what_produce_writes_consume_reads() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let node = NodeCommand::serve(&dir.path().join("data")).start()?;

@@ -69,3 +69,17 @@ fn a_transactional_loop_with_aborts_shows_committed_records_only() -> Result<()>
 fn of_two_producers_with_one_transactional_id_the_older_is_fenced() -> Result<()> {
     script("fenced.py").map(drop)
 }
+
+#[test]
+fn the_admin_client_alters_settings_and_deletes_records() -> Result<()> {
+    let Some((node, _dir)) = script("admin.py")? else {
+        return Ok(());
+    };
+    let address = node.kafka.to_string();
+    let described = millstream_ok(&[
+        "topic", "describe", "tuned", "--node", &address, "--output", "json",
+    ])?;
+    let described: Value = serde_json::from_str(&described)?;
+    assert_eq!(described[0]["partitions"][0]["start"], 7, "{described}");
+    Ok(())
+}

@@ -27,12 +27,11 @@ fn node_rows() -> Vec<Row> {
 }
 
 /// What the cleaner's passes show; a look at them has to come with them.
-const CLEANER: [&str; 5] = [
+const CLEANER: [&str; 4] = [
     "delete.retention.ms",
     "max.compaction.lag.ms",
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
-    "preallocate",
 ];
 
 fn is_of_the_cleaner(name: &str) -> bool {

@@ -45,6 +45,18 @@ pub(super) fn rows() -> Vec<Row> {
                     false => "kept".to_owned(),
                 }
             };
+        "preallocate" = "true": "as large as its records" => "as large as it may become",
+            with [("log.segment.bytes", "4096")],
+            |scene| {
+                for _ in 0..6 {
+                    scene.append(800).await;
+                }
+                let active = scene.files(".log").pop().unwrap();
+                match scene.read(&active).len() {
+                    4096 => "as large as it may become".to_owned(),
+                    _ => "as large as its records".to_owned(),
+                }
+            };
         "retention.bytes" = "1000": "kept" => "deleted",
             with [("log.segment.bytes", "1024")],
             |scene| {
