@@ -14,6 +14,7 @@ use millstream_oracle::{Comparison, Order, Record, dead_letters, flights};
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
 use millstream_pipeline::ports::{Engine as _, SOURCES_TOPIC, TaskId};
+use millstream_pipeline::processor::MeteredPlugin;
 use millstream_pipeline::run::{RunningPipeline, Workers, run};
 use millstream_pipeline::task::TaskState;
 use millstream_plugin_build::Builder;
@@ -235,7 +236,11 @@ impl History {
     async fn start(&mut self, rig: &Rig) -> Result<RunningPipeline<LocalEngine>, String> {
         self.judge(rig).await?;
         let plan = self.scene.plan(&rig.engine).await?;
-        let plugins = self.scene.plugins.clone();
+        let metered = |(stage, plugin): (&String, &Arc<Plugin>)| {
+            let plugin = MeteredPlugin::new(Plugin::clone(plugin), &Arc::default());
+            (stage.clone(), Arc::new(plugin))
+        };
+        let plugins = self.scene.plugins.iter().map(metered).collect();
         run(plan, rig.engine.clone(), plugins, &self.workers)
             .await
             .map_err(|error| error.to_string())

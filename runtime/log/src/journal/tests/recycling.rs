@@ -241,7 +241,8 @@ fn survive_with_cuts(seed: u64) {
                 };
                 // What a start has read is durable.
                 acknowledged = next;
-                for number in next..next + 80 {
+                let begin = next;
+                for number in begin..begin + 80 {
                     let bytes = vec![number as u8; 300 + random.below(1500) as usize];
                     let Ok(lsn) = fixture.append_within(number, &bytes, NOW) else {
                         break;
