@@ -14,7 +14,7 @@ use millstream_pipeline::run::{RunningPipeline, Summary, Workers};
 use super::runtime;
 use super::serve::announce;
 use crate::engine::LocalEngine;
-use crate::node::{Ground, Node, stop_signal};
+use crate::node::{Ground, Node, StopSignal, stop_signal};
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::output::OutputFormat;
 use crate::pipelines::{self, PluginArguments, Prepared, Start};
@@ -57,8 +57,10 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     runtime()?.block_on(async {
         let prepared = pipelines::prepare(&arguments.manifest, &arguments.plugins).await?;
         let node = Node::start(&settings, Ground::default()).await?;
+        // Whoever reads the line may stop the node at once.
+        let stop = stop_signal()?;
         announce(&node, output);
-        let ended = run_on(&node, prepared, arguments, output).await;
+        let ended = run_on(&node, prepared, arguments, output, stop).await;
         let stopped = node.stop().await;
         let (end, summary) = ended?;
         stopped?;
@@ -72,6 +74,7 @@ async fn run_on(
     prepared: Prepared,
     arguments: &Arguments,
     output: OutputFormat,
+    stop: impl Future<Output = StopSignal>,
 ) -> Outcome<(End, Summary)> {
     let start = if arguments.fresh {
         Start::Fresh
@@ -91,7 +94,7 @@ async fn run_on(
     let plugins = pipelines::metered(&prepared.plugins, node.plugin_metrics());
     let running = millstream_pipeline::run::run(plan, engine, plugins, &workers).await?;
     let printer = printed.map(|(topic, ends)| printing::follow(node, topic, ends, output));
-    let end = wait(&running, arguments.once, output).await?;
+    let end = wait(&running, arguments.once, output, stop).await?;
     let summary = running.stop(STOP_DEADLINE).await;
     if let Some(printer) = printer {
         printer.finish().await?;
@@ -103,6 +106,7 @@ async fn wait(
     running: &RunningPipeline<LocalEngine>,
     once: bool,
     output: OutputFormat,
+    stop: impl Future<Output = StopSignal>,
 ) -> Outcome<End> {
     let shown = progress::show(running, output);
     let drained = async {
@@ -114,7 +118,7 @@ async fn wait(
     tokio::select! {
         drained = drained => drained.map(|()| End::Drained).map_err(Failure::from),
         () = gave_up(running) => Ok(End::GaveUp),
-        signal = stop_signal() => signal.map(|_| End::Signal).map_err(Failure::from),
+        _ = stop => Ok(End::Signal),
         () = shown => Err(anyhow!("the progress display ended").into()),
     }
 }

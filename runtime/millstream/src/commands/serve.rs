@@ -18,8 +18,10 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     let settings = arguments.node.resolve()?;
     runtime()?.block_on(async {
         let node = Node::start(&settings, Ground::default()).await?;
+        // Whoever reads the line may stop the node at once.
+        let stop = stop_signal()?;
         announce(&node, output);
-        let signal = stop_signal().await?;
+        let signal = stop.await;
         tracing::info!(?signal, "stopping");
         Ok(node.stop().await?)
     })

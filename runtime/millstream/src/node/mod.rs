@@ -22,7 +22,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::settings::{Flush, NodeSettings};
 use metrics::NodeMetrics;
 
-pub use signals::stop_signal;
+pub use signals::{StopSignal, stop_signal};
 
 /// How long requests under way may take to finish when the node stops.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);

@@ -9,12 +9,14 @@ pub enum StopSignal {
     Terminate,
 }
 
-/// Waits for the first of the two.
-pub async fn stop_signal() -> std::io::Result<StopSignal> {
+/// From this call on neither signal ends the process; the future waits for the first of the two.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = StopSignal>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => StopSignal::Interrupt,
-        _ = terminate.recv() => StopSignal::Terminate,
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => StopSignal::Interrupt,
+            _ = terminate.recv() => StopSignal::Terminate,
+        }
     })
 }
