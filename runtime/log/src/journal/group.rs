@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::format::GROUP_HEADER_LEN;
 use super::{EntryRef, FlushListener, Lsn};
 
-/// A group's buffer is given back to the system when it grew beyond this.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
+/// A group's buffer keeps this much room, or twice what it held last: a journal under load asks for no
+/// memory, and gives it back when the load is gone.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// How many of the last listeners of a group are looked through for one that is there already.
 const LISTENERS_COMPARED: usize = 8;
 
@@ -63,7 +64,8 @@ impl Group {
     pub fn clear(&mut self) {
         self.entries = 0;
         self.told.clear();
+        let kept = BUFFER_BYTES_KEPT.max(self.bytes.len().saturating_mul(2));
         self.bytes.clear();
-        self.bytes.shrink_to(BUFFER_BYTES_KEPT);
+        self.bytes.shrink_to(kept);
     }
 }

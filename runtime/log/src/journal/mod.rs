@@ -244,6 +244,11 @@ impl Journal {
         self.shared.flushed()
     }
 
+    /// How often this run has written and synced a group of entries.
+    pub fn flushes(&self) -> u64 {
+        self.shared.groups()
+    }
+
     /// The number that the next entry will get. A checkpoint notes it first, then visits every log
     /// under its lock and syncs it, and then calls [`Journal::cut_before`] with the noted number.
     pub fn next_lsn(&self) -> Lsn {

@@ -90,6 +90,8 @@ pub(super) struct Shared {
     /// Appends that found too much unflushed, and blocking waits, wait here.
     room: Condvar,
     flushed: AtomicU64,
+    /// Groups that were made durable.
+    groups: AtomicU64,
     progress: watch::Sender<Progress>,
     unflushed_bytes_max: usize,
     pub files: Files,
@@ -115,6 +117,7 @@ impl Shared {
             work: Condvar::new(),
             room: Condvar::new(),
             flushed: AtomicU64::new(last_lsn.0),
+            groups: AtomicU64::new(0),
             progress: watch::Sender::new(progress),
             // A group's length is a u32.
             unflushed_bytes_max: unflushed_bytes_max.min(PAYLOAD_BYTES_MAX),
@@ -124,6 +127,10 @@ impl Shared {
 
     pub fn flushed(&self) -> Lsn {
         Lsn(self.flushed.load(Ordering::Acquire))
+    }
+
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
     }
 
     pub fn next_lsn(&self) -> Lsn {
@@ -297,6 +304,7 @@ impl Shared {
     /// The group is durable. Fails when the journal was poisoned meanwhile: then nobody is told.
     pub fn group_flushed(&self, group: &Group) -> Result<(), Arc<str>> {
         let lsn = group.last_lsn();
+        self.groups.fetch_add(1, Ordering::Relaxed);
         {
             let mut state = self.state.lock();
             if let Condition::Poisoned(reason) = &state.condition {

@@ -195,6 +195,9 @@ impl Log {
             now_ms,
         )?;
         let update = check_producers(&appender, &incomers, options, now_ms)?;
+        // Before a roll: what a failed write left must not end up within the log.
+        self.trim_if_needed(&mut appender)
+            .map_err(|error| AppendError::write(appender.active.path(), error))?;
         self.roll_if_needed(&mut appender, bytes.len(), &incomers, config, now_ms)?;
         let lsn = self.write(&mut appender, bytes, &incomers, options)?;
         let accepted = Accepted {
@@ -219,12 +222,6 @@ impl Log {
     ) -> Result<Lsn, AppendError> {
         let active = Arc::clone(&appender.active);
         let path = || active.path();
-        if appender.trim_needed {
-            active
-                .trim()
-                .map_err(|error| AppendError::write(path(), error))?;
-            appender.trim_needed = false;
-        }
         if active.mark_unsynced() {
             appender.unsynced.push(Arc::clone(&active));
         }

@@ -263,7 +263,9 @@ impl Log {
         }
         active.restore_indexes(at.index_entries)?;
         active.trust_indexes();
-        active.set_size(at.segment_size)
+        // What lies behind is cut off when the journal was redone over it.
+        appender.trim_needed = active.end_at(at.segment_size);
+        Ok(())
     }
 
     fn drop_segments_behind(&self, base_offset: i64) -> io::Result<()> {

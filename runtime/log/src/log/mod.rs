@@ -42,7 +42,7 @@ pub use delete_records::{DeleteRecordsError, DeletedRecords};
 pub use error::{AppendError, ReadError};
 pub(crate) use load::LoadPlan;
 pub use read::{Isolation, ReadResult};
-pub(crate) use redo::RedoChange;
+pub(crate) use redo::{RedoChange, RedoEntry};
 pub use stability::LogOffsets;
 pub(crate) use stability::TransactionChange;
 pub use time::TimestampOffset;

@@ -1,4 +1,8 @@
 //! The journal's entries, applied to a log that was cut to its recovery point.
+//!
+//! What they add is written over what the segment's file still has there, many batches at a time,
+//! and the rest of the file is cut off at the end: the file system has no blocks to give back and
+//! to find again.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +11,20 @@ use millstream_records::batches;
 
 use super::replay::{indexed, marker_in};
 use super::{Appender, Log, index_limits};
+use crate::LogConfig;
 use crate::journal::Lsn;
-use crate::segment::{Incoming, ScannedBatch};
+use crate::segment::{Incoming, ScannedBatch, Segment};
 use crate::store::StoreError;
+
+/// Batches are written when so many bytes of them have come together.
+const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
+
+/// An entry of the journal, as its log sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RedoEntry<'a> {
+    Append { base_offset: i64, bytes: &'a [u8] },
+    Change(RedoChange),
+}
 
 /// An entry of the journal that takes records away.
 #[derive(Debug, Clone, Copy)]
@@ -19,40 +34,91 @@ pub(crate) enum RedoChange {
     LogStart { to: i64 },
 }
 
-impl Log {
-    /// Applies an append of the journal: what lies at or behind its offset goes first.
-    pub(crate) fn redo_append(
-        &self,
-        lsn: Lsn,
-        base_offset: i64,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        let mut appender = self.appender.lock();
-        if lsn <= appender.last_lsn {
-            return Ok(());
+/// Batches of the active segment that are part of it already and not yet in its file.
+#[derive(Debug, Default)]
+struct Unwritten {
+    position: u64,
+    bytes: Vec<u8>,
+}
+
+impl Unwritten {
+    fn push(&mut self, segment: &Segment, position: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.bytes.len() + bytes.len() > UNWRITTEN_BYTES_MAX {
+            self.write(segment)?;
         }
-        let io = |source| StoreError::io("redoing the journal into", &self.dir, source);
-        if base_offset < appender.log_end {
-            self.cut_to(&mut appender, base_offset).map_err(io)?;
+        if self.bytes.is_empty() {
+            self.position = position;
         }
-        if base_offset != appender.log_end {
-            return Err(StoreError::Gap {
-                log: self.id.to_string(),
-                lsn,
-                log_end: appender.log_end,
-                base_offset,
-            });
-        }
-        self.redo_batches(&mut appender, bytes).map_err(io)?;
-        appender.last_lsn = lsn;
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn redo_batches(&self, appender: &mut Appender, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, segment: &Segment) -> io::Result<()> {
+        if !self.bytes.is_empty() {
+            segment.write_at(&self.bytes, self.position)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Applies entries of the journal, in their order; those that the log has already are left out. Returns how many
+    /// changed something.
+    pub(crate) fn redo<'a>(
+        &self,
+        entries: impl IntoIterator<Item = (Lsn, RedoEntry<'a>)>,
+    ) -> Result<u64, StoreError> {
+        let mut appender = self.appender.lock();
+        let config = self.config();
+        let io = |source| StoreError::io("redoing the journal into", &self.dir, source);
+        let mut unwritten = Unwritten::default();
+        let mut applied = 0;
+        for (lsn, entry) in entries {
+            if lsn <= appender.last_lsn {
+                continue;
+            }
+            match entry {
+                RedoEntry::Append { base_offset, bytes } => {
+                    if base_offset < appender.log_end {
+                        unwritten.write(&appender.active).map_err(io)?;
+                        self.cut_to(&mut appender, base_offset).map_err(io)?;
+                    }
+                    if base_offset != appender.log_end {
+                        return Err(StoreError::Gap {
+                            log: self.id.to_string(),
+                            lsn,
+                            log_end: appender.log_end,
+                            base_offset,
+                        });
+                    }
+                    self.redo_batches(&mut appender, &mut unwritten, &config, bytes)
+                        .map_err(io)?;
+                }
+                RedoEntry::Change(change) => {
+                    unwritten.write(&appender.active).map_err(io)?;
+                    self.redo_change(&mut appender, change).map_err(io)?;
+                }
+            }
+            appender.last_lsn = lsn;
+            appender.dirty = true;
+            appender.touched = true;
+            applied += 1;
+        }
+        unwritten.write(&appender.active).map_err(io)?;
+        Ok(applied)
+    }
+
+    fn redo_batches(
+        &self,
+        appender: &mut Appender,
+        unwritten: &mut Unwritten,
+        config: &LogConfig,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let invalid = |error: millstream_records::BatchError| {
             io::Error::new(io::ErrorKind::InvalidData, error)
         };
-        let config = self.config();
         for batch in batches(bytes) {
             let batch = batch.map_err(invalid)?;
             let header = *batch.header();
@@ -66,8 +132,10 @@ impl Log {
             };
             if appender
                 .active
-                .should_roll(&incoming, index_limits(&config))?
+                .should_roll(&incoming, index_limits(config))?
             {
+                unwritten.write(&appender.active)?;
+                self.trim_if_needed(appender)?;
                 self.roll(appender);
             }
             let active = Arc::clone(&appender.active);
@@ -75,31 +143,24 @@ impl Log {
                 appender.unsynced.push(Arc::clone(&active));
             }
             appender.names_changed |= active.size() == 0;
-            active.write(batch.bytes())?;
             let scanned = ScannedBatch {
                 position: active.size(),
                 header,
             };
+            unwritten.push(&active, scanned.position, batch.bytes())?;
             let marker = marker_in(&batch).map_err(invalid)?;
             self.take_in(appender, &active, &scanned, marker);
-            active.publish(&[indexed(&scanned)], index_limits(&config));
+            active.publish(&[indexed(&scanned)], index_limits(config));
         }
         appender.epochs_changed = true;
-        appender.dirty = true;
-        appender.touched = true;
         Ok(())
     }
 
-    /// Applies another change of the journal to the log.
-    pub(crate) fn redo_change(&self, lsn: Lsn, change: RedoChange) -> Result<(), StoreError> {
-        let mut appender = self.appender.lock();
-        if lsn <= appender.last_lsn {
-            return Ok(());
-        }
-        let result = match change {
+    fn redo_change(&self, appender: &mut Appender, change: RedoChange) -> io::Result<()> {
+        match change {
             RedoChange::Truncate { to } if to >= appender.log_end => Ok(()),
-            RedoChange::Truncate { to } => self.cut_to(&mut appender, to),
-            RedoChange::Reset { to } => self.clear_to(&mut appender, to),
+            RedoChange::Truncate { to } => self.cut_to(appender, to),
+            RedoChange::Reset { to } => self.clear_to(appender, to),
             RedoChange::LogStart { to } => {
                 let to = to.min(appender.log_end);
                 if to > appender.log_start {
@@ -108,11 +169,23 @@ impl Log {
                 }
                 Ok(())
             }
-        };
-        result.map_err(|source| StoreError::io("redoing the journal into", &self.dir, source))?;
-        appender.last_lsn = lsn;
-        appender.dirty = true;
-        appender.touched = true;
+        }
+    }
+
+    /// Ends the recovery of this log: what its files have behind its end goes, and readers and appends may come.
+    pub(crate) fn finish_recovery(&self) -> Result<(), StoreError> {
+        self.trim_if_needed(&mut self.appender.lock())
+            .map_err(|source| StoreError::io("cutting the end of", &self.dir, source))?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Cuts off what the active segment's file has behind the last batch, when something is there.
+    pub(super) fn trim_if_needed(&self, appender: &mut Appender) -> io::Result<()> {
+        if appender.trim_needed {
+            appender.active.trim()?;
+            appender.trim_needed = false;
+        }
         Ok(())
     }
 }

@@ -190,6 +190,11 @@ impl Segment {
         self.log.get_or_create()?.write_at(bytes, self.size())
     }
 
+    /// Writes batches that are published already.
+    pub(crate) fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.log.get_or_create()?.write_at(bytes, position)
+    }
+
     /// Cuts off what a failed append left behind the last batch.
     pub(crate) fn trim(&self) -> io::Result<()> {
         let file = self.log.get_or_create()?;
@@ -432,6 +437,11 @@ impl Segment {
         }
         self.size.store(position, Ordering::Release);
         Ok(())
+    }
+
+    /// Ends the segment at `position` and leaves the file as it is; whether the file is longer.
+    pub(crate) fn end_at(&self, position: u64) -> bool {
+        self.size.swap(position, Ordering::AcqRel) > position
     }
 
     /// Forgets the indexes, to be built anew by [`Segment::reindex`].

@@ -8,6 +8,8 @@ mod deferred;
 mod error;
 mod node_checkpoint;
 mod open;
+mod parallel;
+mod redo;
 mod retention;
 mod shared;
 mod worker;
@@ -199,6 +201,11 @@ impl LogStore {
                 .bytes_in_files()
                 .saturating_add(journal.spare_bytes())
         })
+    }
+
+    /// How often the journal was flushed in this run; 0 without a journal.
+    pub fn journal_flushes(&self) -> u64 {
+        self.shared.journal().map_or(0, |journal| journal.flushes())
     }
 
     pub fn health(&self) -> Health {

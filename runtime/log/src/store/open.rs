@@ -11,19 +11,20 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::node_checkpoint::NodeCheckpoint;
+use super::parallel::in_parallel;
 use super::worker::{Signal, Worker};
 use super::{
     DELETED_SUFFIX, JOURNAL_DIR, LOCK_FILE, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared,
-    StoreError, check_name, key_of, suffixed, write_log_dir,
+    StoreError, key_of, suffixed,
 };
 use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CleanShutdown, META_PROPERTIES, MetaProperties, PARTITION_METADATA,
-    PartitionMetadata,
+    CLEAN_SHUTDOWN, CheckpointError, CleanShutdown, META_PROPERTIES, MetaProperties,
+    PARTITION_METADATA, PartitionMetadata,
 };
 use crate::fs::{FileLock, FileSystem};
-use crate::journal::{EntryKind, Journal, JournalOptions, Lsn};
-use crate::log::{LoadPlan, Log, LogId, RedoChange};
-use crate::{FlushMode, LogConfig, StoreOptions};
+use crate::journal::{Journal, JournalOptions, Lsn};
+use crate::log::{LoadPlan, Log, LogId};
+use crate::{FlushMode, StoreOptions};
 
 /// What opening a store found.
 #[derive(Debug, Clone, Default)]
@@ -38,20 +39,20 @@ pub struct RecoveryReport {
 }
 
 /// A partition's directory.
-struct LogDir {
+pub(super) struct LogDir {
     id: LogId,
     path: PathBuf,
 }
 
-struct Opening {
-    options: StoreOptions,
-    shared: Arc<Shared>,
+pub(super) struct Opening {
+    pub(super) options: StoreOptions,
+    pub(super) shared: Arc<Shared>,
     checkpoint: NodeCheckpoint,
-    logs: HashMap<LogKey, Arc<Log>>,
+    pub(super) logs: HashMap<LogKey, Arc<Log>>,
     /// Directories of which nothing durable is known so far.
-    unknown: HashMap<LogKey, LogDir>,
-    next_incarnation: u64,
-    report: RecoveryReport,
+    pub(super) unknown: HashMap<LogKey, LogDir>,
+    pub(super) next_incarnation: u64,
+    pub(super) report: RecoveryReport,
 }
 
 pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryReport), StoreError> {
@@ -124,6 +125,7 @@ impl Opening {
         was_journaled: bool,
         is_ours: bool,
     ) -> Result<(), StoreError> {
+        let mut planned = Vec::new();
         for dir in self.list_logs()? {
             let key = (dir.id.topic_id, dir.id.partition);
             let known = self.checkpoint.get(&key).cloned();
@@ -139,9 +141,15 @@ impl Opening {
                 None if !is_ours || was_clean => LoadPlan::Foreign,
                 known => LoadPlan::Scanned(known),
             };
-            let loaded = Log::load(dir.id, dir.path, incarnation, &self.shared, plan)?;
+            planned.push((dir, incarnation, plan));
+        }
+        let shared = &self.shared;
+        let loaded = in_parallel(planned, |(dir, incarnation, plan)| {
+            Log::load(dir.id, dir.path, incarnation, shared, plan)
+        })?;
+        for loaded in loaded {
             self.report.problems.extend(loaded.problems);
-            self.logs.insert(key, loaded.log);
+            self.logs.insert(key_of(&loaded.log), loaded.log);
         }
         Ok(())
     }
@@ -150,7 +158,7 @@ impl Opening {
         let root = self.options.dir.clone();
         let fs = Arc::clone(&self.shared.fs);
         let io = |source| StoreError::io("listing", &root, source);
-        let mut found = Vec::new();
+        let mut named = Vec::new();
         for entry in fs.read_dir(&root).map_err(io)? {
             let path = root.join(&entry.name);
             if !entry.is_dir || entry.name == JOURNAL_DIR || entry.name.ends_with(STRAY_SUFFIX) {
@@ -161,29 +169,18 @@ impl Opening {
                     .map_err(|source| StoreError::io("deleting", &path, source))?;
                 continue;
             }
-            let Some((topic, partition)) = split_name(&entry.name) else {
-                continue;
-            };
-            match PartitionMetadata::read(&*fs, &path.join(PARTITION_METADATA)) {
-                Ok(Some(metadata)) => found.push(LogDir {
-                    id: LogId {
-                        topic_id: metadata.topic_id,
-                        topic,
-                        partition,
-                    },
-                    path,
-                }),
-                // A creation that a crash cut short leaves this; what it made was never used.
-                Ok(None) | Err(crate::checkpoint::CheckpointError::Malformed { .. }) => {
-                    self.report.problems.push(Problem {
-                        path,
-                        position: 0,
-                        reason: format!(
-                            "the directory has no sound {PARTITION_METADATA}, so it is left alone"
-                        ),
-                    });
-                }
-                Err(error) => return Err(error.into()),
+            if let Some((topic, partition)) = split_name(&entry.name) {
+                named.push((topic, partition, path));
+            }
+        }
+        let read = in_parallel(named, |(topic, partition, path)| {
+            read_log_dir(&*fs, topic, partition, path)
+        })?;
+        let mut found = Vec::with_capacity(read.len());
+        for one in read {
+            match one {
+                Ok(dir) => found.push(dir),
+                Err(problem) => self.report.problems.push(problem),
             }
         }
         Ok(found)
@@ -205,18 +202,7 @@ impl Opening {
             remove_journal(&*self.shared.fs, &self.options.dir)?;
         }
         let mut redo = Journal::open(Arc::clone(&self.shared.fs), &dir)?;
-        while let Some((lsn, entry)) = redo.next_entry()? {
-            let key = (entry.topic_id, entry.partition);
-            self.next_incarnation = self
-                .next_incarnation
-                .max(entry.incarnation.saturating_add(1));
-            if self.redo_entry(lsn, key, entry.incarnation, entry.kind)? {
-                self.report.redone_entries += 1;
-            }
-        }
-        for log in self.logs.values() {
-            log.settle();
-        }
+        self.redo_all(&mut redo)?;
         if runs {
             let signal = Arc::clone(signal);
             let roll_limit = self.options.checkpoint_journal_bytes;
@@ -246,80 +232,6 @@ impl Opening {
         self.checkpoint
             .next_lsn
             .max(newest.unwrap_or(Lsn::ZERO).next())
-    }
-
-    /// False when the entry changes nothing: its log has it already, is another one by now, or is gone.
-    fn redo_entry(
-        &mut self,
-        lsn: Lsn,
-        key: LogKey,
-        incarnation: u64,
-        kind: EntryKind<'_>,
-    ) -> Result<bool, StoreError> {
-        if let EntryKind::Create { topic } = kind {
-            return self.redo_create(lsn, key, incarnation, topic);
-        }
-        let Some(log) = self
-            .logs
-            .get(&key)
-            .filter(|log| log.incarnation() == incarnation)
-        else {
-            return Ok(false);
-        };
-        if lsn <= log.last_lsn() {
-            return Ok(false);
-        }
-        match kind {
-            EntryKind::Append { base_offset, bytes } => log.redo_append(lsn, base_offset, bytes)?,
-            EntryKind::Truncate { to } => log.redo_change(lsn, RedoChange::Truncate { to })?,
-            EntryKind::Reset { to } => log.redo_change(lsn, RedoChange::Reset { to })?,
-            EntryKind::LogStart { to } => log.redo_change(lsn, RedoChange::LogStart { to })?,
-            EntryKind::Delete => {
-                let dir = log.dir().to_owned();
-                self.logs.remove(&key);
-                remove_dir(&*self.shared.fs, &dir)?;
-            }
-            EntryKind::Create { .. } => unreachable!("handled above"),
-        }
-        Ok(true)
-    }
-
-    fn redo_create(
-        &mut self,
-        lsn: Lsn,
-        key: LogKey,
-        incarnation: u64,
-        topic: &str,
-    ) -> Result<bool, StoreError> {
-        if self
-            .logs
-            .get(&key)
-            .is_some_and(|log| log.incarnation() >= incarnation)
-        {
-            return Ok(false);
-        }
-        let id = LogId {
-            topic_id: key.0,
-            topic: topic.to_owned(),
-            partition: key.1,
-        };
-        check_name(&id)?;
-        self.logs.remove(&key);
-        self.unknown.remove(&key);
-        let path = self.options.dir.join(id.to_string());
-        // Its entries are in the journal, all of them: whatever the directory has is repeated from there.
-        remove_dir(&*self.shared.fs, &path)?;
-        write_log_dir(&self.shared, &path, key.0)?;
-        let log = Log::create(
-            id,
-            path,
-            incarnation,
-            &self.shared,
-            LogConfig::keeping_all(),
-        );
-        log.set_last_lsn(lsn);
-        self.logs.insert(key, log);
-        Ok(true)
     }
 
     fn set_strays_aside(&mut self) -> Result<(), StoreError> {
@@ -377,6 +289,36 @@ impl Opening {
     }
 }
 
+/// A partition's directory by its own account, or what is wrong with it.
+fn read_log_dir(
+    fs: &dyn FileSystem,
+    topic: String,
+    partition: i32,
+    path: PathBuf,
+) -> Result<Result<LogDir, Problem>, StoreError> {
+    let metadata = match PartitionMetadata::read(fs, &path.join(PARTITION_METADATA)) {
+        Ok(metadata) => metadata,
+        Err(CheckpointError::Malformed { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match metadata {
+        Some(PartitionMetadata { topic_id }) => {
+            let id = LogId {
+                topic_id,
+                topic,
+                partition,
+            };
+            Ok(LogDir { id, path })
+        }
+        // A creation that a crash cut short leaves this; what it made was never used.
+        None => Err(Problem {
+            path,
+            position: 0,
+            reason: format!("the directory has no sound {PARTITION_METADATA}, so it is left alone"),
+        }),
+    })
+}
+
 fn take_lock(fs: &dyn FileSystem, root: &Path) -> Result<Box<dyn FileLock>, StoreError> {
     let path = root.join(LOCK_FILE);
     fs.lock(&path).map_err(|source| match source.kind() {
@@ -427,7 +369,7 @@ fn remove_journal(fs: &dyn FileSystem, root: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::io("syncing", root, source))
 }
 
-fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreError> {
+pub(super) fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreError> {
     match fs.remove_dir_all(dir) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::io("deleting", dir, source))
