@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: every figure that the README gives, measured on this machine.
-//! Must not know: the product's crates. It drives programs and reads `/proc`.
+//! Must not know: the product's crates, but for the log engine, which some cases measure alone. It drives programs
+//! and reads `/proc`.
 //! Read `cli.rs` first, then `cases/mod.rs`.
 
 mod cases;

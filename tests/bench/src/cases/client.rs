@@ -111,12 +111,17 @@ pub fn read(reader: &BaseConsumer, count: u64, limit: Duration) -> Result<()> {
 }
 
 pub fn create_topics(address: &str, names: &[&str]) -> Result<()> {
+    create_topics_of(address, names, 1)
+}
+
+/// Topics of so many partitions each.
+pub fn create_topics_of(address: &str, names: &[&str], partitions: i32) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", address)
         .create()?;
     let topics: Vec<NewTopic<'_>> = names
         .iter()
-        .map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1)))
+        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1)))
         .collect();
     let results = wait_for(admin.create_topics(&topics, &AdminOptions::new()))?;
     for result in results {

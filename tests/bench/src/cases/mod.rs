@@ -1,10 +1,13 @@
 //! What is measured, a file each.
 
+mod batches;
 pub mod client;
+mod engine;
 mod idle;
 mod latency;
 mod pipeline;
 mod raw;
+mod restart;
 mod start;
 mod transactions;
 
@@ -44,5 +47,25 @@ pub const CASES: &[Case] = &[
     Case {
         name: "idle",
         run: idle::run,
+    },
+    Case {
+        name: "log-append",
+        run: engine::append,
+    },
+    Case {
+        name: "log-flush",
+        run: engine::flush,
+    },
+    Case {
+        name: "log-read",
+        run: engine::read,
+    },
+    Case {
+        name: "restart",
+        run: restart::run_thousand,
+    },
+    Case {
+        name: "restart-many",
+        run: restart::run_ten_thousand,
     },
 ];

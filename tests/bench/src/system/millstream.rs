@@ -19,6 +19,11 @@ impl Millstream {
         })
     }
 
+    /// SIGKILL, now.
+    pub fn kill(self) -> Result<()> {
+        self.node.kill()
+    }
+
     /// Stops the node cleanly.
     pub fn stop(self) -> Result<()> {
         let stopped = self.node.stop()?;
