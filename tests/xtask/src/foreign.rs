@@ -1,6 +1,7 @@
 //! The foreign clients that the tests drive: kcat, confluent-kafka in Python, Apache Kafka's own jars.
 //!
-//! What is missing is installed: apt where we are root, pip into a virtual environment, Maven into a cache.
+//! What is missing is installed: with apt where we are root (kcat, Java, Maven, Python's venv), with pip into a virtual
+//! environment, with Maven into a cache.
 //! What cannot be had is left out with a line that says so; with `CI=true` that is an error.
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Foreign {
     kcat: Option<String>,
     python: Option<PathBuf>,
     kafka_jars: Option<PathBuf>,
+    /// Whether a small disk can be mounted, to be filled.
+    mounts: Option<()>,
 }
 
 impl Foreign {
@@ -34,17 +37,21 @@ impl Foreign {
         if let Some(jars) = &self.kafka_jars {
             variables.push(("MILLSTREAM_TEST_KAFKA_JARS", jars.display().to_string()));
         }
+        if self.mounts.is_some() {
+            variables.push(("MILLSTREAM_TEST_MOUNTS", "1".to_owned()));
+        }
         variables
     }
 }
 
-/// Installs what is missing.
+/// Installs what is missing, and looks at what cannot be installed: what a test leaves out by itself, nobody would see.
 pub fn install() -> Result<Foreign> {
     let cache = cache_dir()?;
     Ok(Foreign {
         kcat: or_left_out("kcat", kcat())?,
         python: or_left_out("confluent-kafka", python(&cache))?,
         kafka_jars: or_left_out("Apache Kafka", kafka_jars(&cache))?,
+        mounts: or_left_out("a full disk", mount_and_unmount(&cache))?,
     })
 }
 
@@ -109,6 +116,10 @@ fn python(cache: &Path) -> Result<PathBuf> {
     let importable =
         |python: &Path| succeeds(Command::new(python).args(["-c", "import confluent_kafka"]));
     if !importable(&python) {
+        // Debian parts venv's pip from Python itself.
+        if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+            apt_install("python3-venv")?;
+        }
         run(Command::new("python3")
             .args(["-m", "venv"])
             .arg(&environment))?;
@@ -122,15 +133,38 @@ fn python(cache: &Path) -> Result<PathBuf> {
 
 /// Kafka's jars, by the peer's own script.
 fn kafka_jars(cache: &Path) -> Result<PathBuf> {
+    // 17 or newer is needed, which every Debian since 12 has.
     if !succeeds(Command::new("java").arg("-version")) {
-        bail!("java is not installed (17 or newer is needed)");
+        apt_install("default-jre-headless")?;
     }
     let jars = cache.join("kafka/lib");
     if !jars.join(".done").exists() {
+        if !succeeds(Command::new("mvn").arg("--version")) {
+            apt_install("maven")?;
+        }
         let script = shell::root().join("tests/peers/kafka/kafka");
         run(Command::new(script)
             .arg("setup")
             .env("KAFKA_PEER_DIR", cache.join("kafka")))?;
     }
     Ok(jars)
+}
+
+/// Mounts a small disk, as the test of a full one does.
+fn mount_and_unmount(cache: &Path) -> Result<()> {
+    let place = cache.join(format!("mount-{}", std::process::id()));
+    std::fs::create_dir(&place).with_context(|| format!("cannot create {}", place.display()))?;
+    let mounted = succeeds(
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(&place),
+    );
+    if mounted {
+        run(Command::new("umount").arg(&place))?;
+    }
+    std::fs::remove_dir(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+    if !mounted {
+        bail!("a small disk cannot be mounted: only root can, and not in every container");
+    }
+    Ok(())
 }

@@ -171,9 +171,9 @@ fn a_corrupt_segment_is_reported_with_file_and_position_and_not_served() -> Resu
     Ok(())
 }
 
-/// Only root may mount; elsewhere this has nothing to say.
+/// Where nothing can be mounted this has nothing to say; `cargo xtask test` tells.
 #[test]
-fn a_full_disk_refuses_writes_and_loses_nothing() -> Result<()> {
+fn a_full_disk_refuses_writes_loses_nothing_and_heals() -> Result<()> {
     let Some(program) = Client::Kcat.find() else {
         return Ok(());
     };
@@ -181,7 +181,14 @@ fn a_full_disk_refuses_writes_and_loses_nothing() -> Result<()> {
     let Some(disk) = SmallDisk::mount(dir.path())? else {
         return Ok(());
     };
-    let node = NodeCommand::serve(&disk.path.join("data")).start()?;
+    // Something else that takes room, to be removed later.
+    let ballast = disk.path.join("ballast");
+    std::fs::write(&ballast, vec![0; BALLAST_BYTES])?;
+    let log = dir.path().join("log");
+    let node = NodeCommand::serve(&disk.path.join("data"))
+        .stderr(std::fs::File::create(&log)?.into())
+        .start()?;
+    assert_eq!(node.http_get("/readyz")?.0, 200);
     let address = node.kafka.to_string();
     let produce = |line: &[u8]| {
         let arguments = [
@@ -201,8 +208,21 @@ fn a_full_disk_refuses_writes_and_loses_nothing() -> Result<()> {
     let mut acknowledged = 0;
     while produce(&line).is_ok() {
         acknowledged += 1;
-        assert!(acknowledged < 1_000, "a disk of 64 MiB never filled");
+        assert!(acknowledged < 1_000, "a disk of 96 MiB never filled");
     }
+    // It is the disk that refused, and whoever asks is told so.
+    assert!(acknowledged > 0, "nothing was ever taken");
+    let (code, said) = node.http_get("/readyz")?;
+    assert_eq!(code, 503, "{said}");
+    assert!(
+        FULL.iter().any(|word| said.contains(word)),
+        "no reason in: {said}"
+    );
+    let logged = std::fs::read_to_string(&log)?;
+    assert!(
+        logged.contains("full") && FULL.iter().any(|word| logged.contains(word)),
+        "no reason in:\n{logged}"
+    );
     let read = [
         "-b", &address, "-C", "-t", "filling", "-e", "-q", "-f", "%S\n",
     ];
@@ -212,6 +232,20 @@ fn a_full_disk_refuses_writes_and_loses_nothing() -> Result<()> {
         "reads go on while the disk is full"
     );
     assert_eq!(node.http_get("/healthz")?.0, 200);
+
+    // With room again it takes writes by itself.
+    std::fs::remove_file(&ballast)?;
+    let healed = (0..30).any(|_| {
+        let taken = produce(b"room again\n").is_ok();
+        if !taken {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        taken
+    });
+    let logged = std::fs::read_to_string(&log)?;
+    assert!(healed, "no write was taken with room again:\n{logged}");
+    acknowledged += 1;
+    assert_eq!(node.http_get("/readyz")?.0, 200, "{logged}");
     node.kill()?;
 
     let node = NodeCommand::serve(&disk.path.join("data")).start()?;
@@ -226,6 +260,13 @@ fn a_full_disk_refuses_writes_and_loses_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Set by `cargo xtask test` when it could mount a small disk.
+const MOUNTS: &str = "MILLSTREAM_TEST_MOUNTS";
+/// Removed while the disk is full, which leaves room for a few segments' worth.
+const BALLAST_BYTES: usize = 24 << 20;
+/// How the reason of a full disk is worded, whichever file met it.
+const FULL: [&str; 2] = ["No space left", "no room"];
+
 /// A small tmpfs, unmounted when dropped.
 struct SmallDisk {
     path: std::path::PathBuf,
@@ -236,13 +277,13 @@ impl SmallDisk {
         let path = dir.join("small");
         std::fs::create_dir(&path)?;
         let mount = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"])
             .arg(&path)
             .output()?;
         if !mount.status.success() {
             let why = String::from_utf8_lossy(&mount.stderr);
             assert!(
-                std::env::var_os("CI").is_none(),
+                std::env::var_os("CI").is_none() && std::env::var_os(MOUNTS).is_none(),
                 "cannot mount a small disk: {why}"
             );
             eprintln!("left out: a full disk: cannot mount a small one: {why}");
