@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
-use crate::{arrows, docs, shell};
+use crate::{arrows, docs, fail_points, shell, unsafe_list};
 
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     arrows::check()?;
     docs::check()?;
+    unsafe_list::check()?;
+    fail_points::check()?;
     let clippy = [
         "clippy",
         "--release",

@@ -6,10 +6,13 @@ mod arrows;
 mod check;
 mod cli;
 mod docs;
+mod fail_points;
 mod foreign;
 mod load;
 mod shell;
+mod sources;
 mod test;
+mod unsafe_list;
 
 use std::process::ExitCode;
 
