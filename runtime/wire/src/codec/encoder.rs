@@ -103,7 +103,7 @@ impl TagWriter {
     }
 
     /// Writes the section.
-    pub fn finish(self, out: &mut Encoder) {
+    pub fn finish(&mut self, out: &mut Encoder) {
         put_unsigned_varint(out.buf(), self.count);
         out.buf().put_slice(&self.buf);
     }

@@ -236,6 +236,29 @@ macro_rules! message {
 }
 pub(crate) use message;
 
+/// Reads one field of a message from the bytes behind its tag.
+pub(crate) type ReadTagged<T> = fn(&mut T, &mut Bytes, At) -> Result<(), DecodeError>;
+
+/// Reads the section of tagged fields; tags that nobody knows are passed over.
+pub(crate) fn read_tags<T>(
+    message: &mut T,
+    fields: &[(Field, ReadTagged<T>)],
+    input: &mut Bytes,
+    at: At,
+) -> Result<(), DecodeError> {
+    let count = read_unsigned_varint(input, at.field)?;
+    for _ in 0..count {
+        let (tag, mut body) = Field::read_tag(input, at)?;
+        let known = fields
+            .iter()
+            .find(|(field, _)| field.is_tagged_as(tag, at.version));
+        if let Some((_, read)) = known {
+            read(message, &mut body, at)?;
+        }
+    }
+    Ok(())
+}
+
 /// Structs of fields: definition, default, encoder, decoder and (in tests) the generator.
 macro_rules! structs {
     ($(
@@ -273,7 +296,6 @@ macro_rules! structs {
                     FIELD.write(&self.$field, default, out, at)?;
                 })*
                 if at.flexible {
-                    #[allow(unused_mut)]
                     let mut tags = $crate::codec::TagWriter::default();
                     $({
                         const FIELD: $crate::codec::Field =
@@ -290,30 +312,25 @@ macro_rules! structs {
                 input: &mut bytes::Bytes,
                 at: $crate::codec::At,
             ) -> Result<Self, $crate::DecodeError> {
-                $(
-                    #[allow(unused_mut)]
-                    let mut $field: $type = {
+                const FIELDS: &[($crate::codec::Field, $crate::codec::ReadTagged<$name>)] = &[$({
+                    const FIELD: $crate::codec::Field =
+                        $crate::codec::field_of!($name, $field $(, $($spec)*)?);
+                    (FIELD, |message, body, at| {
+                        message.$field = FIELD.read_tagged(body, at)?;
+                        Ok(())
+                    })
+                },)*];
+                let mut message = Self {
+                    $($field: {
                         const FIELD: $crate::codec::Field =
                             $crate::codec::field_of!($name, $field $(, $($spec)*)?);
                         FIELD.read(input, || $crate::codec::default_of!($type $(, $default)?), at)?
-                    };
-                )*
+                    },)*
+                };
                 if at.flexible {
-                    let count = $crate::codec::read_unsigned_varint(input, at.field)?;
-                    for _ in 0..count {
-                        #[allow(unused_mut, unused_variables)]
-                        let (tag, mut body) = $crate::codec::Field::read_tag(input, at)?;
-                        $({
-                            const FIELD: $crate::codec::Field =
-                                $crate::codec::field_of!($name, $field $(, $($spec)*)?);
-                            if FIELD.is_tagged_as(tag, at.version) {
-                                $field = FIELD.read_tagged(&mut body, at)?;
-                                continue;
-                            }
-                        })*
-                    }
+                    $crate::codec::read_tags(&mut message, FIELDS, input, at)?;
                 }
-                Ok(Self { $($field,)* })
+                Ok(message)
             }
 
             #[cfg(test)]
