@@ -25,7 +25,7 @@ use crate::rig::{PATIENCE, Rig, plan};
 const MODES: [FlushMode; 2] = [FlushMode::Journal, FlushMode::Os];
 const GROUP: &str = "millstream.p.route";
 /// Long enough that nothing is committed before the gate.
-const BODY: &str = "commit = { max_interval = \"60s\" }\n\
+const BODY: &str = "commit = { max_interval = \"30s\" }\n\
 [stage.route]\nplugin = \"route\"\ninputs = \"in\"\noutputs = { out = \"out\" }\n";
 const INPUTS: [&str; 4] = ["a", "b", "c", "d"];
 /// Two outputs of this size do not fit into one batch, so the first is sent before the second is done.

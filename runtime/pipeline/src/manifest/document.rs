@@ -135,32 +135,46 @@ impl<'d> Section<'d> {
         None
     }
 
-    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    /// A duration within bounds, which are given as a manifest writes them.
+    pub fn duration_in(&mut self, key: &'static str, bounds: (&str, &str)) -> Option<Duration> {
         let text = self.string(key)?;
-        let parsed = units::duration(text.get_ref());
-        if parsed.is_none() {
-            self.problems.add(
-                Problem::new(format!("`{key}` is not a duration"))
-                    .at(text.span())
-                    .label("not a duration")
-                    .help(units::DURATION_HELP),
-            );
-        }
-        parsed
+        let what = ("duration", units::DURATION_HELP);
+        self.measure(key, &text, units::duration, what, bounds)
     }
 
-    pub fn size(&mut self, key: &'static str) -> Option<u64> {
+    /// A size within bounds, which are given as a manifest writes them.
+    pub fn size_in(&mut self, key: &'static str, bounds: (&str, &str)) -> Option<u64> {
         let text = self.string(key)?;
-        let parsed = units::size(text.get_ref());
-        if parsed.is_none() {
+        self.measure(key, &text, units::size, ("size", units::SIZE_HELP), bounds)
+    }
+
+    fn measure<T: PartialOrd>(
+        &self,
+        key: &str,
+        text: &Spanned<String>,
+        parse: impl Fn(&str) -> Option<T>,
+        (kind, help): (&str, &str),
+        (least, most): (&str, &str),
+    ) -> Option<T> {
+        let Some(value) = parse(text.get_ref()) else {
             self.problems.add(
-                Problem::new(format!("`{key}` is not a size"))
+                Problem::new(format!("`{key}` is not a {kind}"))
                     .at(text.span())
-                    .label("not a size")
-                    .help(units::SIZE_HELP),
+                    .label(format!("not a {kind}"))
+                    .help(help),
             );
+            return None;
+        };
+        let too_little = parse(least).is_some_and(|least| value < least);
+        if too_little || parse(most).is_some_and(|most| value > most) {
+            self.problems.add(
+                Problem::new(format!("`{key}` is out of bounds"))
+                    .at(text.span())
+                    .label(format!("must be {least} to {most}")),
+            );
+            return None;
         }
-        parsed
+        Some(value)
     }
 
     /// One of a few words.

@@ -37,6 +37,9 @@ use document::{Problems, Section, as_string};
 /// otherwise.
 pub const DEFAULT_COMMIT_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A transaction that stays open for longer may be given up by the node.
+const COMMIT_INTERVAL_BOUNDS: (&str, &str) = ("0s", "30s");
+
 /// A manifest that was read. Nothing in it was compared with plugins or topics yet: `Plan` does.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -161,7 +164,7 @@ fn read_commit(root: &mut Section<'_>) -> Duration {
     let Some(mut commit) = root.section("commit") else {
         return DEFAULT_COMMIT_INTERVAL;
     };
-    let interval = commit.duration("max_interval");
+    let interval = commit.duration_in("max_interval", COMMIT_INTERVAL_BOUNDS);
     commit.finish();
     interval.unwrap_or(DEFAULT_COMMIT_INTERVAL)
 }

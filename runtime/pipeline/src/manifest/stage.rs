@@ -15,6 +15,11 @@ use super::{check_topic_name, topic_of};
 pub const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 pub const DEFAULT_CALL_CPU: Duration = Duration::from_secs(1);
 
+/// From one page of WebAssembly's memory to all that it can address.
+const MEMORY_BOUNDS: (&str, &str) = ("64KiB", "4GiB");
+/// From the step in which a call's time is measured.
+const CALL_CPU_BOUNDS: (&str, &str) = ("5ms", "1h");
+
 /// One stage.
 #[derive(Debug, Clone)]
 pub struct StageSection {
@@ -173,6 +178,15 @@ fn plugin_ref(
         }
         return missing(format!("the plugin `{word}` does not exist"), &path);
     }
+    if word.starts_with("sha256:") {
+        problems.add(
+            Problem::new("plugins by their digest are not supported yet")
+                .at(span)
+                .label("comes with a registry")
+                .help("name a crate's folder, a .wasm file or a ready-made plugin"),
+        );
+        return None;
+    }
     let (name, version) = match word.split_once('@') {
         Some((name, version)) => (name, Some(version.to_owned())),
         None => (word.as_str(), None),
@@ -282,7 +296,10 @@ fn read_on_error(section: &mut Section<'_>) -> Option<RejectPolicy> {
 fn read_limits(section: &mut Section<'_>) -> LimitsSection {
     let (memory, cpu) = match section.section("limits") {
         Some(mut table) => {
-            let read = (table.size("memory"), table.duration("call_cpu"));
+            let read = (
+                table.size_in("memory", MEMORY_BOUNDS),
+                table.duration_in("call_cpu", CALL_CPU_BOUNDS),
+            );
             table.finish();
             read
         }

@@ -292,7 +292,23 @@ fn what_contradicts_itself_is_told() {
             "[topic.t]\nconfig = { retention.ms = 1 }\n[stage.s]\nplugin = \"sha256:77\"\ninputs = \"a\"\n",
             vec![
                 "4:12 `retention` has the wrong type (must be a string or a number, not a table) [a name with dots needs quotes: \"retention.…\" = …]",
-                "6:10 `sha256:77` names no plugin (must be a crate's folder, a .wasm file or the name of a plugin) [a path begins with `./`, for example plugin = \"./clean\"]",
+                "6:10 plugins by their digest are not supported yet (comes with a registry) [name a crate's folder, a .wasm file or a ready-made plugin]",
+            ],
+        ),
+        (
+            "commit = { max_interval = \"2m\" }\n[stage.s]\nplugin = \"@1\"\ninputs = \"a\"\nlimits = { memory = \"0B\", call_cpu = \"0s\" }\n",
+            vec![
+                "3:27 `max_interval` is out of bounds (must be 0s to 30s) []",
+                "5:10 `@1` names no plugin (must be a crate's folder, a .wasm file or the name of a plugin) [a path begins with `./`, for example plugin = \"./clean\"]",
+                "7:21 `memory` is out of bounds (must be 64KiB to 4GiB) []",
+                "7:38 `call_cpu` is out of bounds (must be 5ms to 1h) []",
+            ],
+        ),
+        (
+            "[stage.s]\nplugin = \"./clean\"\ninputs = \"a\"\nlimits = { memory = \"5GiB\", call_cpu = \"2h\" }\n",
+            vec![
+                "6:21 `memory` is out of bounds (must be 64KiB to 4GiB) []",
+                "6:40 `call_cpu` is out of bounds (must be 5ms to 1h) []",
             ],
         ),
         (
