@@ -3,6 +3,8 @@
 
 mod drain;
 mod histogram;
+mod panics;
+mod starts;
 mod summary;
 mod workers;
 
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 pub use histogram::Histogram;
+pub use starts::superseded_starts;
 pub use summary::{DelaySummary, StageSummary, Summary, TopicCount};
 pub use workers::Workers;
 
@@ -105,7 +108,12 @@ pub async fn run<E: Engine, F: ProcessorFactory>(
             commit_interval_max: plan.commit_interval_max,
             stop: stop.clone(),
         });
-        let task = run_source_task(context, Arc::clone(&status));
+        let task = run_source_task(Arc::clone(&context), Arc::clone(&status));
+        let ended = Arc::clone(&status);
+        let task = panics::caught(task, move |message| {
+            let failure = panics::failure(&context.pipeline, ended.task(), &message);
+            ended.set_state(TaskState::Failed(failure));
+        });
         running.add(Part::Source(index), status, workers.spawn(task));
         running.stops.push(stop);
     }
@@ -129,6 +137,12 @@ pub async fn run<E: Engine, F: ProcessorFactory>(
             let inputs = stage.claim(partition).partitions;
             let status = Arc::new(TaskStatus::new(id, inputs));
             let task = run_stage_task(Arc::clone(&context), partition, Arc::clone(&status));
+            let (shared, ended) = (Arc::clone(&context), Arc::clone(&status));
+            let task = panics::caught(task, move |message| {
+                let failure = panics::failure(&shared.pipeline, ended.task(), &message);
+                ended.set_state(TaskState::Failed(failure));
+                shared.stop.stop();
+            });
             running.add(Part::Stage(index), status, workers.spawn(task));
         }
         running.stops.push(stop);

@@ -93,6 +93,32 @@ async fn after_a_trap_a_mended_plugin_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn a_task_that_panics_ends_as_failed_and_stops_its_stage() {
+    let engine = with_records(2, 10);
+    let broken = FunctionPlugin::new(1, |event, call| {
+        assert_ne!(event.value, Some(&b"1:6"[..]), "a mistake of the host");
+        call.emit(0, event.key, event.value);
+        Ok(())
+    });
+    let plugins = Plugins::one("s", &["out"], broken).and("other", &["out"], capitals());
+    let body = format!(
+        "{ONE_STAGE}[stage.other]\nplugin = \"other\"\ninputs = \"in\"\noutputs = \"fine\"\n"
+    );
+    let plan = plan(&body, &engine, &plugins).await;
+    let summary = run_once(&plan, &engine, &plugins).await;
+    let [message] = &summary.failures[..] else {
+        panic!("{:?}", summary.failures);
+    };
+    assert!(
+        message.contains("pipeline p, stage s: the task panicked: ")
+            && message.contains("a mistake of the host"),
+        "{message}"
+    );
+    assert_eq!(engine.group_offset("millstream.p.s", "in", 1), None);
+    assert_eq!(engine.committed_records("fine").len(), 20);
+}
+
+#[tokio::test]
 async fn the_older_of_two_owners_is_fenced_and_commits_nothing() {
     let engine = with_records(1, 5);
     let paused = Arc::new(AtomicBool::new(true));

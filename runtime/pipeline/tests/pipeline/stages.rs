@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millstream_pipeline::manifest::Manifest;
+use millstream_pipeline::run::superseded_starts;
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{FunctionPlugin, KeyValue, MemoryEngine};
 use millstream_records::{BatchBuilder, BatchOptions, Compression, Marker};
@@ -322,8 +323,20 @@ async fn a_stage_starts_where_the_manifest_says_and_only_the_first_time() {
         let plugins = Plugins::one("s", &["out"], capitals());
         let body = format!("{ONE_STAGE}start = {{ if_no_offset = {at} }}\n");
         let plan = plan(&body, &engine, &plugins).await;
+        let notices = async || superseded_starts(&plan, &engine).await.unwrap();
+        assert_eq!(notices().await, [""; 0], "{at}");
         run_once(&plan, &engine, &plugins).await;
         assert_eq!(pairs(&engine.committed_records("out")), expected, "{at}");
+        // The owner is told so where the manifest asks for something else.
+        let told = notices().await;
+        assert_eq!(told.len(), usize::from(at != "\"earliest\""), "{at}");
+        for notice in told {
+            assert!(
+                notice.contains("`start` of stage s no longer applies")
+                    && notice.contains("run --fresh"),
+                "{notice}"
+            );
+        }
         // The second time the committed offset counts, whatever the manifest says.
         engine.produce("in", 0, &[(None, Some(b"next"))]).unwrap();
         run_once(&plan, &engine, &plugins).await;
