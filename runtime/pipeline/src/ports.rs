@@ -6,6 +6,7 @@
 //! Every future must be safe to drop: a task that is stopped drops what it waits for. A dropped
 //! [`Transaction`] is left open; the task's next [`Engine::acquire_task`] settles it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -149,6 +150,8 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// The largest batch that the topic takes, in bytes (`max.message.bytes`).
     pub message_bytes_max: usize,
+    /// The topic's settings in effect, by Kafka's names.
+    pub settings: BTreeMap<String, String>,
     /// What batches should be compressed with (`compression.type`); none where the topic keeps
     /// what producers send.
     pub compression: Compression,

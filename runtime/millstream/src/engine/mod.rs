@@ -8,6 +8,7 @@ mod transaction;
 use std::sync::Arc;
 
 use millstream_broker::{Broker, Local, SyntheticMember, TopicPartition};
+use millstream_cluster::configs::{EffectiveConfig, TOPIC_SETTINGS};
 use millstream_cluster::{ChangeError, TaskKey, TopicImage, acquire_task};
 use millstream_pipeline::ports::{
     Engine, GroupClaim, PortError, TaskId, TaskLease, TopicInfo, TopicSpec,
@@ -41,11 +42,21 @@ impl LocalEngine {
     fn info(&self, topic: &TopicImage) -> Result<TopicInfo, PortError> {
         let settings = self.broker.partitions().settings(topic);
         let partitions = i32::try_from(topic.partitions.len());
+        let config = self.broker.config();
+        let effective = EffectiveConfig {
+            topic: &topic.configs,
+            node: &config.topic_defaults,
+        };
+        let in_effect = TOPIC_SETTINGS.iter().map(|setting| {
+            let value = effective.text(setting.name).into_owned();
+            (setting.name.to_owned(), value)
+        });
         Ok(TopicInfo {
             partitions: partitions.map_err(|_| PortError::Refused {
                 reason: format!("{} has too many partitions", topic.name),
             })?,
             message_bytes_max: settings.log.max_message_bytes as usize,
+            settings: in_effect.collect(),
             compression: settings.compression.unwrap_or(Compression::None),
         })
     }

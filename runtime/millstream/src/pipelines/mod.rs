@@ -2,19 +2,20 @@
 
 mod incarnation;
 mod plugins;
+mod topic_settings;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use millstream_broker::Broker;
 use millstream_pipeline::manifest::{Manifest, Report};
-use millstream_pipeline::plan::{Plan, TopicFacts};
+use millstream_pipeline::plan::{self, Plan, TopicFacts};
 use millstream_pipeline::plugin_metrics::PluginMetrics;
 use millstream_pipeline::ports::Engine as _;
 use millstream_pipeline::processor::MeteredPlugin;
+use millstream_pipeline::run::superseded_starts;
+use millstream_pipeline::source::check_columns;
 use millstream_plugin_host::Plugin;
 
 use crate::engine::LocalEngine;
@@ -23,34 +24,33 @@ use crate::outcome::{Failure, FailureKind, Outcome};
 pub use incarnation::Start;
 pub use plugins::{PluginArguments, builder, load};
 
+use plugins::Effort;
+use topic_settings::NodeTopicSettings;
+
 /// A manifest with everything that it names, checked as far as that is possible without a node.
 pub struct Prepared {
     pub manifest: Manifest,
     pub plugins: BTreeMap<String, Arc<Plugin>>,
 }
 
-/// Reads a manifest and loads its plugins. All mistakes are reported in one go.
+/// Reads a manifest and loads its plugins. All mistakes are reported in one go; while there are any, no
+/// crate is built and no toolchain is installed.
 pub async fn prepare(path: &Path, arguments: &PluginArguments) -> Outcome<Prepared> {
-    let (manifest, report) = Manifest::read(path);
+    let (manifest, mut report) = Manifest::read(path);
     let Some(manifest) = manifest else {
-        return Err(refused(&report));
+        return Err(refused(report));
     };
-    let (plugins, problems) = plugins::load_all(&manifest, arguments).await?;
-    let report = report.with(problems);
-    // Topics of the node are not known yet, and none are taken to exist: what contradicts the
-    // manifest itself shows already.
-    let facts = TopicFacts {
-        existing: BTreeMap::new(),
-        default_partitions: 1,
-    };
-    let known = plugins::facts(&plugins);
-    let planned = Plan::new(&manifest, &known, &facts, manifest.pipeline.get_ref());
-    let report = match planned {
-        Ok(_) => report,
-        Err(planned) => report.with(planned.problems().to_vec()),
-    };
-    if !report.is_empty() {
-        return Err(refused(&report));
+    report = report.with(check_columns(&manifest));
+    let mut plugins = BTreeMap::new();
+    for effort in [Effort::Read, Effort::Build] {
+        let loaded = plugins::load_all(&manifest, effort, arguments).await?;
+        plugins.extend(loaded.plugins);
+        let known = plugins::facts(&plugins);
+        let problems = plan::check(&manifest, &known, &NodeTopicSettings);
+        report = report.with(loaded.problems).with(problems);
+        if !report.is_empty() {
+            return Err(refused(report));
+        }
     }
     Ok(Prepared { manifest, plugins })
 }
@@ -71,7 +71,10 @@ pub async fn plan(prepared: &Prepared, broker: &Arc<Broker>, start: Start) -> Ou
     let name = prepared.manifest.pipeline.get_ref();
     let pipeline_id = incarnation::pipeline_id(&broker.cluster().image(), name, start);
     let known = plugins::facts(&prepared.plugins);
-    Plan::new(&prepared.manifest, &known, &facts, &pipeline_id).map_err(|report| refused(&report))
+    let mut plan = Plan::new(&prepared.manifest, &known, &facts, &pipeline_id).map_err(refused)?;
+    let superseded = superseded_starts(&plan, &engine).await?;
+    plan.notices.extend(superseded);
+    Ok(plan)
 }
 
 /// The plugins as stages run them, with their metrics kept in `metrics`.
@@ -86,10 +89,7 @@ pub fn metered(
     plugins.iter().map(metered).collect()
 }
 
-fn refused(report: &Report) -> Failure {
-    let text = report.render(std::io::stderr().is_terminal());
-    Failure::new(
-        FailureKind::Usage,
-        anyhow!("the manifest is refused, nothing was changed\n{text}"),
-    )
+fn refused(report: Report) -> Failure {
+    let error = anyhow::Error::new(report).context("the manifest is refused, nothing was changed");
+    Failure::new(FailureKind::Usage, error)
 }

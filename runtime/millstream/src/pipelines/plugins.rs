@@ -155,16 +155,45 @@ fn is_version(found: &str, wanted: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Loads the plugin of every stage, by stage; what cannot be had is a problem at its place in the manifest.
+/// What may be done to have a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Files are read.
+    Read,
+    /// Crates are built, with a toolchain that may have to be installed.
+    Build,
+}
+
+impl Effort {
+    fn of(plugin: &PluginRef) -> Effort {
+        match plugin {
+            PluginRef::File(_) => Effort::Read,
+            PluginRef::Crate(_) | PluginRef::Named { .. } => Effort::Build,
+        }
+    }
+}
+
+/// The plugins that could be had, by stage, and those that could not.
+pub struct Loaded {
+    pub plugins: BTreeMap<String, Arc<Plugin>>,
+    pub problems: Vec<Problem>,
+}
+
+/// Loads the plugins of all stages that take this effort; what cannot be had is a problem at its place in the
+/// manifest.
 pub async fn load_all(
     manifest: &Manifest,
+    effort: Effort,
     arguments: &PluginArguments,
-) -> Outcome<(BTreeMap<String, Arc<Plugin>>, Vec<Problem>)> {
+) -> Outcome<Loaded> {
     let engine = engine(arguments)?;
-    let mut plugins = BTreeMap::new();
-    let mut problems = Vec::new();
-    for stage in &manifest.stages {
-        let loaded = match stage.plugin.get_ref() {
+    let mut loaded = Loaded {
+        plugins: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    let stages = manifest.stages.iter();
+    for stage in stages.filter(|stage| Effort::of(stage.plugin.get_ref()) == effort) {
+        let plugin = match stage.plugin.get_ref() {
             PluginRef::Crate(path) | PluginRef::File(path) => {
                 load_with(&engine, path, arguments).await
             }
@@ -172,21 +201,21 @@ pub async fn load_all(
                 load_ready_made(&engine, name, version.as_deref(), arguments).await
             }
         };
-        match loaded {
+        let name = stage.name.get_ref();
+        match plugin {
             Ok(plugin) => {
-                plugins.insert(stage.name.get_ref().clone(), Arc::new(plugin));
+                loaded.plugins.insert(name.clone(), Arc::new(plugin));
             }
-            Err(error) => problems.push(
+            Err(error) => loaded.problems.push(
                 Problem::new(format!(
-                    "the plugin of stage {} cannot be used: {error:#}",
-                    stage.name.get_ref()
+                    "the plugin of stage {name} cannot be used: {error:#}"
                 ))
                 .at(stage.plugin.span())
                 .label("this plugin"),
             ),
         }
     }
-    Ok((plugins, problems))
+    Ok(loaded)
 }
 
 /// What plans need to know of plugins.

@@ -2,6 +2,7 @@
 //! a plan or all mistakes out.
 
 mod order;
+mod settings;
 mod topics;
 
 #[cfg(test)]
@@ -19,6 +20,8 @@ use crate::manifest::{
     StageSection, nearest, one_of,
 };
 use crate::ports::{GroupClaim, TaskId, TopicInfo, TopicSpec};
+
+pub use settings::TopicSettings;
 
 /// What the manifest is checked against of a plugin: its descriptor.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -135,6 +138,45 @@ impl StagePlan {
     }
 }
 
+/// The topics of each stage's inputs and outputs: (the plugin's name, topic), in the plugin's order.
+type Bound<'m> = BTreeMap<&'m str, (Vec<(String, String)>, Vec<(String, String)>)>;
+
+/// Tells the mistakes that show before a node is asked for its topics. What is no mistake here may
+/// still be one over the topics that exist; [`Plan::new`] finds it. `plugins` as there.
+pub fn check(
+    manifest: &Manifest,
+    plugins: &BTreeMap<String, PluginFacts>,
+    known: &dyn TopicSettings,
+) -> Vec<Problem> {
+    let mut problems = settings::check(manifest, known);
+    bind_all(manifest, plugins, &mut problems);
+    let order = order::upstream_first(manifest, &mut problems);
+    topics::resolve(manifest, &order, None, &mut problems);
+    problems
+}
+
+/// Compares every stage with its plugin: config, inputs, outputs.
+fn bind_all<'m>(
+    manifest: &'m Manifest,
+    plugins: &BTreeMap<String, PluginFacts>,
+    problems: &mut Vec<Problem>,
+) -> Bound<'m> {
+    let mut bound = BTreeMap::new();
+    for stage in &manifest.stages {
+        let Some(plugin) = plugins.get(stage.name.get_ref()) else {
+            continue;
+        };
+        let schema = plugin.config_schema.as_ref();
+        problems.extend(stage.config.check(&plugin.name, schema));
+        let mut bind_to =
+            |kind, endpoints, names| bind(stage, kind, endpoints, plugin, names, problems);
+        let inputs = bind_to("input", &stage.inputs, &plugin.inputs);
+        let outputs = bind_to("output", &stage.outputs, &plugin.outputs);
+        bound.insert(stage.name.get_ref().as_str(), (inputs, outputs));
+    }
+    bound
+}
+
 impl Plan {
     /// Plans a manifest. `plugins` has the facts of each stage's plugin by stage; a stage that has
     /// none (its plugin could not be loaded, which the caller reports) makes the plan fail, after
@@ -146,36 +188,9 @@ impl Plan {
         pipeline_id: &str,
     ) -> Result<Plan, Report> {
         let mut problems = Vec::new();
-        let mut bound = BTreeMap::new();
-        for stage in &manifest.stages {
-            let Some(plugin) = plugins.get(stage.name.get_ref()) else {
-                continue;
-            };
-            problems.extend(
-                stage
-                    .config
-                    .check(&plugin.name, plugin.config_schema.as_ref()),
-            );
-            let inputs = bind(
-                stage,
-                "input",
-                &stage.inputs,
-                plugin,
-                &plugin.inputs,
-                &mut problems,
-            );
-            let outputs = bind(
-                stage,
-                "output",
-                &stage.outputs,
-                plugin,
-                &plugin.outputs,
-                &mut problems,
-            );
-            bound.insert(stage.name.get_ref().as_str(), (inputs, outputs));
-        }
+        let bound = bind_all(manifest, plugins, &mut problems);
         let order = order::upstream_first(manifest, &mut problems);
-        let topics = topics::resolve(manifest, &order, facts, &mut problems);
+        let topics = topics::resolve(manifest, &order, Some(facts), &mut problems);
         let complete = bound.len() == manifest.stages.len();
         if !problems.is_empty() || !complete {
             return Err(manifest.report(problems));

@@ -43,6 +43,7 @@ fn facts(existing: &[(&str, i32)]) -> TopicFacts {
     let info = |partitions| TopicInfo {
         partitions,
         message_bytes_max: 1 << 20,
+        settings: BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]),
         compression: millstream_records::Compression::None,
     };
     TopicFacts {
@@ -60,7 +61,10 @@ fn plan(body: &str, existing: &[(&str, i32)]) -> Result<Plan, Report> {
 }
 
 fn mistakes(body: &str, existing: &[(&str, i32)]) -> Vec<String> {
-    let report = plan(body, existing).expect_err("a mistake");
+    told(&plan(body, existing).expect_err("a mistake"))
+}
+
+fn told(report: &Report) -> Vec<String> {
     report
         .entries()
         .iter()
@@ -73,6 +77,29 @@ fn mistakes(body: &str, existing: &[(&str, i32)]) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Two of Kafka's settings.
+struct Known;
+
+impl TopicSettings for Known {
+    fn names(&self) -> Vec<&str> {
+        vec!["compression.type", "retention.ms"]
+    }
+
+    fn check(&self, name: &str, value: &str) -> Result<(), String> {
+        let sound = match name {
+            "retention.ms" => value.parse::<i64>().is_ok(),
+            _ => value == "zstd",
+        };
+        sound.then_some(()).ok_or(format!("not one of {name}"))
+    }
+}
+
+/// What is told before a node was asked.
+fn mistakes_without_a_node(body: &str) -> Vec<String> {
+    let manifest = manifest(body);
+    told(&manifest.report(check(&manifest, &plugins(&manifest), &Known)))
 }
 
 fn created(plan: &Plan) -> Vec<(&str, i32)> {
@@ -262,4 +289,65 @@ fn a_stage_whose_plugin_is_missing_does_not_hide_other_mistakes() {
     let manifest = manifest("[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"x\"\n");
     let report = Plan::new(&manifest, &BTreeMap::new(), &facts(&[]), "p").unwrap_err();
     assert!(report.to_string().contains("cycle"), "{report}");
+}
+
+#[test]
+fn without_a_node_nothing_is_said_about_topics_that_may_exist() {
+    // `x` may exist with four partitions, `y` with as many as `x`, `o` with any number.
+    for body in [
+        "[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"o\"\nstart = { if_no_offset = { offsets = { \"3\" = 7 } } }\n",
+        "[topic.x]\npartitions = 4\n[stage.join]\nplugin = \"join\"\ninputs = { left = \"x\", right = \"y\" }\noutputs = \"o\"\n",
+        "[topic.x]\npartitions = 4\n[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"o\"\n\
+[stage.b]\nplugin = \"b\"\ninputs = \"y\"\noutputs = \"o\"\n",
+        "[topic.x]\npartitions = 4\n[topic.y]\npartitions = 2\n[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"o\"\n\
+[stage.b]\nplugin = \"b\"\ninputs = \"y\"\noutputs = \"o\"\n",
+    ] {
+        assert_eq!(mistakes_without_a_node(body), [""; 0]);
+    }
+    // What is declared is declared, whatever the node has.
+    let body = "[topic.x]\npartitions = 4\n[topic.y]\npartitions = 2\n\
+[stage.join]\nplugin = \"join\"\ninputs = { left = \"x\", right = \"y\" }\noutputs = \"o\"\n\
+[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = \"p\"\nstart = { if_no_offset = { offsets = { \"4\" = 7 } } }\n";
+    assert_eq!(
+        mistakes_without_a_node(body),
+        [
+            "9:32 the inputs of stage `join` have different partition counts (`y` has 2 partitions, `x` has 4) [records that belong together must have the same partition in each]",
+            "15:26 `start` names partition 4 of stage `a`, whose input has 4 (partitions are 0 to 3) []",
+        ]
+    );
+}
+
+#[test]
+fn settings_that_no_topic_takes_are_told() {
+    let body = "[topic.x]\nconfig = { \"retentions.ms\" = 5, \"compression.type\" = \"zip\", \"retention.ms\" = 5 }\n\
+[stage.a]\nplugin = \"a\"\ninputs = \"x\"\noutputs = { out = { topic = \"o\", wrong = 1, \"retention.ms\" = \"week\" } }\n";
+    assert_eq!(
+        mistakes_without_a_node(body),
+        [
+            "4:12 there is no topic setting `retentions.ms` (not known) [did you mean `retention.ms`?]",
+            "4:54 `compression.type` of the topic `x` does not take `zip` (not one of compression.type) []",
+            "8:34 there is no topic setting `wrong` (not known) [topics have the settings of Kafka, by Kafka's names]",
+            "8:62 `retention.ms` of the topic `o` does not take `week` (not one of retention.ms) []",
+        ]
+    );
+}
+
+#[test]
+fn a_topic_that_exists_must_have_the_settings_that_are_declared() {
+    let body = |declared: &str, of_output: &str| {
+        format!(
+            "[topic.x]\nconfig = {{ \"retention.ms\" = {declared} }}\n[stage.a]\nplugin = \"a\"\ninputs = \"x\"\n\
+outputs = {{ out = {{ topic = \"o\", \"retention.ms\" = {of_output} }} }}\n"
+        )
+    };
+    let existing = [("x", 1), ("o", 1)];
+    assert!(plan(&body("5", "\" 5 \""), &existing).is_ok());
+    assert_eq!(
+        mistakes(&body("6", "7"), &existing),
+        [
+            "4:29 the topic `x` exists with `retention.ms` = `5` (must be `5`) [say the same here, leave it out, or change the topic first]",
+            "8:51 the topic `o` exists with `retention.ms` = `5` (must be `5`) [say the same here, leave it out, or change the topic first]",
+        ]
+    );
+    assert!(plan(&body("6", "7"), &[]).is_ok());
 }

@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::settings::{self, BySetting};
 use super::{TopicFacts, dead_letters};
-use crate::manifest::{IfNoOffset, Manifest, Problem, Setting, StageSection};
+use crate::manifest::{IfNoOffset, Manifest, Problem, StageSection};
 use crate::ports::TopicSpec;
 
 /// What was found out about the topics.
 pub struct Topics {
     pub to_create: Vec<TopicSpec>,
     pub notices: Vec<String>,
-    /// Partitions by topic.
+    /// Partitions by topic, of those whose count is known.
     partitions: BTreeMap<String, i32>,
 }
 
@@ -30,15 +31,22 @@ impl Topics {
 
 /// Settles every topic's partition count: what exists, else what is declared, else the count of
 /// the stage that writes it, else the node's default. `order` has the stages upstream first.
+///
+/// Without facts any topic may exist, so that only a declared count is sure; what would have to be
+/// compared with another one is left to the plan over the node.
 pub fn resolve(
     manifest: &Manifest,
     order: &[usize],
-    facts: &TopicFacts,
+    facts: Option<&TopicFacts>,
     problems: &mut Vec<Problem>,
 ) -> Topics {
+    let settings = settings::by_topic(manifest, problems);
+    if let Some(facts) = facts {
+        settings::compare(&settings, facts, problems);
+    }
     let mut resolver = Resolver {
         facts,
-        settings: settings(manifest, problems),
+        settings,
         topics: Topics {
             to_create: Vec::new(),
             notices: Vec::new(),
@@ -62,7 +70,9 @@ pub fn resolve(
         for topic in outputs.chain(dead_letters(stage)) {
             refuse_internal(topic, problems);
             let name = topic.get_ref().as_str();
-            if resolver.settle(name, Some(count), None) {
+            let settled = resolver.settle(name, count, None);
+            let Some(count) = count else { continue };
+            if settled {
                 taken.insert(name, (stage.name.get_ref(), count));
             } else if let Some((other, theirs)) = taken.get(name)
                 && *theirs != count
@@ -83,14 +93,15 @@ pub fn resolve(
 }
 
 struct Resolver<'m> {
-    facts: &'m TopicFacts,
-    settings: BTreeMap<&'m str, Vec<&'m Setting>>,
+    facts: Option<&'m TopicFacts>,
+    settings: BySetting<'m>,
     topics: Topics,
 }
 
 impl Resolver<'_> {
     fn declared(&mut self, name: &str, count: Option<&Spanned<i32>>, problems: &mut Vec<Problem>) {
-        if let (Some(info), Some(declared)) = (self.facts.existing.get(name), count)
+        let existing = self.facts.and_then(|facts| facts.existing.get(name));
+        if let (Some(info), Some(declared)) = (existing, count)
             && info.partitions != *declared.get_ref()
         {
             problems.push(
@@ -102,8 +113,12 @@ impl Resolver<'_> {
                 .label(format!("must be {}", info.partitions)),
             );
         }
+        if let (None, Some(declared)) = (self.facts, count) {
+            let partitions = &mut self.topics.partitions;
+            partitions.insert(name.to_owned(), *declared.get_ref());
+        }
         // A declared topic without a count may still take its writer's.
-        if count.is_some() || self.facts.existing.contains_key(name) {
+        if count.is_some() || existing.is_some() {
             self.settle(name, count.map(|count| *count.get_ref()), None);
         }
     }
@@ -113,18 +128,20 @@ impl Resolver<'_> {
         if self.topics.partitions.contains_key(name) {
             return false;
         }
-        if let Some(info) = self.facts.existing.get(name) {
-            self.topics
-                .partitions
-                .insert(name.to_owned(), info.partitions);
+        let partitions = &mut self.topics.partitions;
+        let Some(facts) = self.facts else {
+            return false;
+        };
+        if let Some(info) = facts.existing.get(name) {
+            partitions.insert(name.to_owned(), info.partitions);
             return false;
         }
-        let partitions = count.unwrap_or(self.facts.default_partitions);
-        self.topics.partitions.insert(name.to_owned(), partitions);
+        let count = count.unwrap_or(facts.default_partitions);
+        partitions.insert(name.to_owned(), count);
         let settings = self.settings.get(name).into_iter().flatten();
         self.topics.to_create.push(TopicSpec {
             name: name.to_owned(),
-            partitions: Some(partitions),
+            partitions: Some(count),
             config: settings
                 .map(|setting| {
                     (
@@ -138,8 +155,8 @@ impl Resolver<'_> {
         true
     }
 
-    /// The partitions of a stage's inputs, which must be equal.
-    fn inputs(&mut self, stage: &StageSection, problems: &mut Vec<Problem>) -> i32 {
+    /// The partitions of a stage's inputs, which must be equal; `None` when no count is known.
+    fn inputs(&mut self, stage: &StageSection, problems: &mut Vec<Problem>) -> Option<i32> {
         let mut first: Option<(&str, i32)> = None;
         for input in &stage.inputs {
             let name = input.topic.get_ref().as_str();
@@ -147,7 +164,9 @@ impl Resolver<'_> {
                 "the topic {name} does not exist and nothing in this pipeline writes it: it is created empty"
             );
             self.settle(name, None, Some(notice));
-            let count = self.topics.partitions[name];
+            let Some(&count) = self.topics.partitions.get(name) else {
+                continue;
+            };
             match first {
                 None => first = Some((name, count)),
                 Some((other, theirs)) if theirs != count => problems.push(
@@ -164,46 +183,10 @@ impl Resolver<'_> {
                 Some(_) => {}
             }
         }
-        first.map_or(self.facts.default_partitions, |(_, count)| count)
+        first
+            .map(|(_, count)| count)
+            .or(self.facts.map(|facts| facts.default_partitions))
     }
-}
-
-/// Settings by topic, from `[topic.NAME]` and from outputs; they must not contradict each other.
-fn settings<'m>(
-    manifest: &'m Manifest,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<&'m str, Vec<&'m Setting>> {
-    let declared = manifest.topics.iter().flat_map(|topic| {
-        topic
-            .config
-            .iter()
-            .map(|s| (topic.name.get_ref().as_str(), s))
-    });
-    let outputs = manifest.stages.iter().flat_map(|stage| &stage.outputs);
-    let outputs = outputs.flat_map(|output| {
-        let name = output.topic.get_ref().as_str();
-        output.config.iter().map(move |setting| (name, setting))
-    });
-    let mut by_topic: BTreeMap<&str, Vec<&Setting>> = BTreeMap::new();
-    for (topic, setting) in declared.chain(outputs) {
-        let known = by_topic.entry(topic).or_default();
-        match known
-            .iter()
-            .find(|k| k.name.get_ref() == setting.name.get_ref())
-        {
-            None => known.push(setting),
-            Some(other) if other.value.get_ref() == setting.value.get_ref() => {}
-            Some(other) => problems.push(
-                Problem::new(format!(
-                    "`{}` of the topic `{topic}` has two values",
-                    setting.name.get_ref()
-                ))
-                .at(setting.value.span())
-                .label(format!("elsewhere it is `{}`", other.value.get_ref())),
-            ),
-        }
-    }
-    by_topic
 }
 
 fn refuse_internal(topic: &Spanned<String>, problems: &mut Vec<Problem>) {
@@ -219,9 +202,9 @@ fn refuse_internal(topic: &Spanned<String>, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_start(stage: &StageSection, count: i32, problems: &mut Vec<Problem>) {
+fn check_start(stage: &StageSection, count: Option<i32>, problems: &mut Vec<Problem>) {
     let span: Range<usize> = stage.if_no_offset.span();
-    let IfNoOffset::Offsets(offsets) = stage.if_no_offset.get_ref() else {
+    let (IfNoOffset::Offsets(offsets), Some(count)) = (stage.if_no_offset.get_ref(), count) else {
         return;
     };
     for (partition, _) in offsets.iter().filter(|(partition, _)| *partition >= count) {

@@ -24,19 +24,7 @@ pub struct CsvRows {
 impl CsvRows {
     pub fn open(section: &SourceSection, tape: Tape, raw: bool) -> Result<Self, SourceError> {
         let file = section.file_text.get_ref().clone();
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(tape);
-        let mut header = csv::ByteRecord::new();
-        let found = reader
-            .read_byte_record(&mut header)
-            .map_err(|error| read_error(&file, 0, &reader, error))?;
-        if !found {
-            return Err(SourceError::NoHeader { file });
-        }
-        let end = reader.position().byte();
-        reader.get_mut().claim(end);
-        let columns: Vec<Cow<'_, str>> = header.iter().map(String::from_utf8_lossy).collect();
+        let (reader, columns) = read_header(&file, tape)?;
         let find = |column: &str| {
             let found = columns.iter().position(|name| name == column);
             found.ok_or_else(|| no_column(&file, column, &columns))
@@ -126,9 +114,34 @@ impl CsvRows {
     }
 }
 
-fn no_column(file: &str, column: &str, columns: &[Cow<'_, str>]) -> SourceError {
+/// Reads the first row; the reader stands behind it.
+fn read_header(file: &str, tape: Tape) -> Result<(csv::Reader<Tape>, Vec<String>), SourceError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(tape);
+    let mut header = csv::ByteRecord::new();
+    let found = reader
+        .read_byte_record(&mut header)
+        .map_err(|error| read_error(file, 0, &reader, error))?;
+    if !found {
+        return Err(SourceError::NoHeader {
+            file: file.to_owned(),
+        });
+    }
+    let end = reader.position().byte();
+    reader.get_mut().claim(end);
+    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((reader, header.iter().map(name).collect()))
+}
+
+/// The columns of a csv file, as its first row names them.
+pub fn columns(file: &str, tape: Tape) -> Result<Vec<String>, SourceError> {
+    Ok(read_header(file, tape)?.1)
+}
+
+fn no_column(file: &str, column: &str, columns: &[String]) -> SourceError {
     let mut known = columns.join(", ");
-    if let Some(meant) = nearest(column, columns.iter().map(AsRef::as_ref)) {
+    if let Some(meant) = nearest(column, columns.iter().map(String::as_str)) {
         known.push_str(&format!(" (did you mean `{meant}`?)"));
     }
     SourceError::NoColumn {

@@ -2,6 +2,7 @@
 //! (`reader.rs`), a task turns the rows into transactions (`task.rs`); the progress is part of each
 //! transaction (`progress.rs`).
 
+mod columns;
 mod csv;
 mod error;
 mod fields;
@@ -13,6 +14,7 @@ mod rows;
 mod tape;
 mod task;
 
+pub use columns::check_columns;
 pub use error::SourceError;
 pub use progress::{FileStamp, Progress};
 pub use rfc3339::rfc3339_to_epoch_ms;

@@ -1,5 +1,6 @@
 //! The engine in memory: what tests do with it, and how its calls fail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_records::{
@@ -46,6 +47,7 @@ impl MemoryEngine {
             partitions,
             message_bytes_max,
             compression,
+            settings: BTreeMap::new(),
         };
         let topic = Topic {
             partitions: (0..partitions).map(|_| Partition::default()).collect(),

@@ -39,6 +39,7 @@ impl Engine for MemoryEngine {
                         partitions,
                         message_bytes_max: 1 << 20,
                         compression: Compression::None,
+                        settings: spec.config.iter().cloned().collect(),
                     },
                     partitions: (0..partitions).map(|_| Partition::default()).collect(),
                 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use millstream_pipeline::manifest::{Entry, Manifest};
 use millstream_pipeline::plan::Plan;
 use millstream_pipeline::ports::SOURCES_TOPIC;
 use millstream_pipeline::run::Summary;
+use millstream_pipeline::source::check_columns;
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{Fault, MemoryEngine, Step, StoredRecord};
 
@@ -59,6 +61,44 @@ fn progress(engine: &MemoryEngine) -> serde_json::Value {
     let newest = records.last().unwrap();
     assert_eq!(text(newest.key.as_ref()), "p/s");
     serde_json::from_slice(newest.value.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn columns_that_a_file_does_not_have_are_pointed_at_before_anything_runs() {
+    let check = |content: &[u8], settings: &str| -> Vec<String> {
+        let folder = Folder::with(content);
+        let text = format!(
+            "manifest = 1\npipeline = \"p\"\n[source.s]\nfile = \"rows\"\ntopic = \"rows\"\n{settings}\n"
+        );
+        let (manifest, report) = Manifest::read_text(&folder.0.path().join("p.toml"), text);
+        assert!(report.is_empty(), "{report}");
+        let manifest = manifest.unwrap();
+        let report = manifest.report(check_columns(&manifest));
+        let told = |entry: &Entry<'_>| {
+            let help = entry.problem.help.as_deref().unwrap_or_default();
+            let message = &entry.problem.message;
+            format!("{}:{} {message} [{help}]", entry.line, entry.column)
+        };
+        report.entries().iter().map(told).collect()
+    };
+    let settings =
+        "format = \"csv\"\nkey = \"airport\"\ntimestamp = { column = \"wen\", format = \"rfc3339\" }";
+    let zipped = zstd::encode_all(CSV.as_bytes(), 1).unwrap();
+    for content in [CSV.as_bytes(), &zipped] {
+        assert_eq!(
+            check(content, settings),
+            [
+                "7:7 the file `rows` has no column `airport` [it has `when`, `dest` and `note`]",
+                "8:24 the file `rows` has no column `wen` [did you mean `when`?]",
+            ]
+        );
+        assert_eq!(check(content, CSV_SETTINGS), [""; 0]);
+    }
+    assert_eq!(
+        check(b"", CSV_SETTINGS),
+        ["4:8 rows has no header row [Correct the source in the manifest, or the file]"]
+    );
+    assert_eq!(check(b"{}", "format = \"jsonl\"\nkey = \"a\""), [""; 0]);
 }
 
 const CSV: &str = "when,dest,note\r\n\
