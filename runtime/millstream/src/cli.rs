@@ -1,6 +1,7 @@
 //! The command line's root: global options and the list of commands, a file each under `commands/`.
 
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -16,7 +17,9 @@ use crate::output::OutputFormat;
     version,
     about,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = "Log lines go to standard error. MILLSTREAM_LOG chooses them by level and target, as in \n\
+        MILLSTREAM_LOG=warn,millstream=debug,plugin=debug; what plugins log has the target `plugin`."
 )]
 pub struct Arguments {
     /// How results are printed
@@ -53,11 +56,14 @@ enum Command {
     Log(log::Arguments),
 }
 
+/// Which log lines are shown unless `MILLSTREAM_LOG` says otherwise. What plugins log has a target of its own.
+const DEFAULT_LOG: &str = "warn,millstream=info,plugin=info";
+
 /// Log lines go to standard error; `MILLSTREAM_LOG` filters them as `RUST_LOG` would.
 fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("warn,millstream=info"));
+    let filter =
+        EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -66,22 +72,75 @@ fn start_logging() {
         .init();
 }
 
-/// Parses the command line and runs what it asks for. Wrong usage ends the process with code 2.
-pub fn run() -> Outcome {
+/// Parses the command line, runs what it asks for, and tells how it ended. Wrong usage ends the process with code 2.
+pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging();
     let output = arguments.output;
-    match arguments.command {
-        Command::Run(run) => run::run(&run, output),
-        Command::Validate(validate) => validate::run(&validate, output),
-        Command::Plugin(plugin) => plugin::run(&plugin, output),
-        Command::Serve(serve) => serve::run(&serve, output),
-        Command::Topic(topic) => topic::run(&topic, output),
-        Command::Config(config) => config::run(&config, output),
-        Command::Produce(produce) => produce::run(&produce, output),
-        Command::Consume(consume) => consume::run(&consume, output),
-        Command::Group(group) => group::run(&group, output),
-        Command::CompilePlugin(compile) => compile_plugin::run(&compile),
-        Command::Log(log) => log::run(&log, output),
+    match arguments.command.run(output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(output),
+    }
+}
+
+impl Command {
+    fn run(&self, output: OutputFormat) -> Outcome {
+        match self {
+            Command::Run(run) => run::run(run, output),
+            Command::Validate(validate) => validate::run(validate, output),
+            Command::Plugin(plugin) => plugin::run(plugin, output),
+            Command::Serve(serve) => serve::run(serve, output),
+            Command::Topic(topic) => topic::run(topic, output),
+            Command::Config(config) => config::run(config, output),
+            Command::Produce(produce) => produce::run(produce, output),
+            Command::Consume(consume) => consume::run(consume, output),
+            Command::Group(group) => group::run(group, output),
+            Command::CompilePlugin(compile) => compile_plugin::run(compile),
+            Command::Log(log) => log::run(log, output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::EnvFilter;
+
+    use super::DEFAULT_LOG;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_plugins_log_is_shown_from_info_on() {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(DEFAULT_LOG))
+            .with_writer(move || written.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "plugin", "seen by its owner");
+            tracing::debug!(target: "plugin", "in detail");
+            tracing::info!(target: "some_library", "of no interest");
+        });
+        let shown = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("seen by its owner"), "{shown}");
+        assert!(
+            !shown.contains("in detail") && !shown.contains("of no interest"),
+            "{shown}"
+        );
     }
 }

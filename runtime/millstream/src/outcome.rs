@@ -1,9 +1,16 @@
 //! How a command ends: one error type with the exit code that belongs to it.
 
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
+use millstream_pipeline::manifest::Report;
+use serde::Serialize;
+
+use crate::output::OutputFormat;
+
 /// The kinds of failure that programs can tell apart by the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum FailureKind {
     /// Something went wrong while running.
@@ -42,11 +49,66 @@ impl Failure {
         }
     }
 
-    /// Prints the error for people and gives the exit code for programs.
-    pub fn report(&self) -> ExitCode {
-        eprintln!("error: {:#}", self.error);
+    /// Prints the error, as text for people or as one line of JSON for programs, and gives the exit code.
+    pub fn report(&self, output: OutputFormat) -> ExitCode {
+        if output.is_json() {
+            // A reader that has gone away takes nothing from the exit code.
+            let _ = writeln!(std::io::stdout(), "{}", self.to_json());
+        } else {
+            eprintln!("error: {}", self.to_text(std::io::stderr().is_terminal()));
+        }
         ExitCode::from(self.kind as u8)
     }
+
+    /// The mistakes of a manifest, where that is what failed.
+    fn report_on_manifest(&self) -> Option<&Report> {
+        self.error.downcast_ref::<Report>()
+    }
+
+    fn to_text(&self, colours: bool) -> String {
+        match self.report_on_manifest() {
+            Some(report) => format!("{}\n{}", self.error, report.render(colours)),
+            None => format!("{:#}", self.error),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let report = self.report_on_manifest();
+        let problems = report.map(|report| {
+            let file = report.source().path.display().to_string();
+            let entries = report.entries().into_iter();
+            let problems = entries.map(|entry| ProblemJson {
+                file: file.clone(),
+                line: entry.line,
+                column: entry.column,
+                message: &entry.problem.message,
+                label: &entry.problem.label,
+                help: entry.problem.help.as_deref(),
+            });
+            problems.collect::<Vec<_>>()
+        });
+        // A report's own text is its problems, which stand beside it.
+        let error = match report {
+            Some(_) => self.error.to_string(),
+            None => format!("{:#}", self.error),
+        };
+        serde_json::json!({
+            "error": error,
+            "kind": self.kind,
+            "problems": problems.unwrap_or_default(),
+        })
+    }
+}
+
+/// One mistake of a manifest; lines and columns count from 1, and are 0 where the file as a whole is meant.
+#[derive(Serialize)]
+struct ProblemJson<'r> {
+    file: String,
+    line: usize,
+    column: usize,
+    message: &'r str,
+    label: &'r str,
+    help: Option<&'r str>,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -55,5 +117,63 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             kind: FailureKind::Failed,
             error: error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use anyhow::Context as _;
+    use millstream_pipeline::manifest::{ManifestText, Problem};
+
+    use super::*;
+
+    fn refused() -> Failure {
+        let source = ManifestText {
+            path: "p.toml".into(),
+            text: "manifest = 1\nstages = 2\n".into(),
+        };
+        let problem = Problem::new("`stages` is not known")
+            .at(13..19)
+            .label("not known")
+            .help("did you mean `stage`?");
+        let report = Report::new(Arc::new(source), vec![problem]);
+        let refused: anyhow::Result<()> = Err(report).context("the manifest is refused");
+        Failure::new(FailureKind::Usage, refused.unwrap_err())
+    }
+
+    #[test]
+    fn a_refused_manifest_is_told_with_its_places() {
+        let expected = serde_json::json!({
+            "error": "the manifest is refused",
+            "kind": "usage",
+            "problems": [{
+                "file": "p.toml",
+                "line": 2,
+                "column": 1,
+                "message": "`stages` is not known",
+                "label": "not known",
+                "help": "did you mean `stage`?",
+            }],
+        });
+        assert_eq!(refused().to_json(), expected);
+        let text = refused().to_text(false);
+        assert!(text.starts_with("the manifest is refused\n"), "{text}");
+        assert!(text.contains("p.toml:2:1"), "{text}");
+        assert_eq!(text.matches("is not known").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn other_failures_have_no_problems() {
+        let failed: anyhow::Result<()> = Err(anyhow::anyhow!("the cause")).context("what failed");
+        let failure = Failure::new(FailureKind::NotFound, failed.unwrap_err());
+        let expected = serde_json::json!({
+            "error": "what failed: the cause",
+            "kind": "not-found",
+            "problems": [],
+        });
+        assert_eq!(failure.to_json(), expected);
+        assert_eq!(failure.to_text(false), "what failed: the cause");
     }
 }

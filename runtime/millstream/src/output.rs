@@ -11,7 +11,7 @@ pub enum OutputFormat {
     /// Aligned columns
     #[default]
     Table,
-    /// One JSON document
+    /// JSON: one document, or one a line where there are several (run, serve, consume); a failure is an object with `error`
     Json,
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use millstream_pipeline::plan::Plan;
 use millstream_pipeline::run::{RunningPipeline, Summary, Workers};
 
 use super::runtime;
@@ -65,7 +66,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         let (end, summary) = ended?;
         stopped?;
         summary::print(&summary, output)?;
-        verdict(&end, &summary)
+        verdict(&end, arguments.once, &summary)
     })
 }
 
@@ -82,6 +83,9 @@ async fn run_on(
         Start::Resume
     };
     let plan = pipelines::plan(&prepared, node.broker(), start).await?;
+    if let Some(topic) = &arguments.print {
+        check_printed(node, &plan, topic)?;
+    }
     for notice in &plan.notices {
         eprintln!("note: {notice}");
     }
@@ -100,6 +104,19 @@ async fn run_on(
         printer.finish().await?;
     }
     Ok((end, summary))
+}
+
+/// A topic to print must be there, or be made by the run.
+fn check_printed(node: &Node, plan: &Plan, topic: &str) -> Outcome {
+    let planned = plan.topics_to_create.iter().any(|spec| spec.name == topic);
+    if planned || node.broker().local().topic(topic).is_some() {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "there is no topic {topic} to print: this pipeline has {}",
+        plan.topics().join(", ")
+    );
+    Err(Failure::new(FailureKind::NotFound, error))
 }
 
 async fn wait(
@@ -139,12 +156,16 @@ async fn gave_up(running: &RunningPipeline<LocalEngine>) {
     }
 }
 
-fn verdict(end: &End, summary: &Summary) -> Outcome {
+fn verdict(end: &End, once: bool, summary: &Summary) -> Outcome {
     if !summary.failures.is_empty() {
         let failures = summary.failures.join("\n  ");
         return Err(anyhow!("{} task(s) failed:\n  {failures}", summary.failures.len()).into());
     }
     match end {
+        End::Signal if once => Err(Failure::new(
+            FailureKind::Interrupted,
+            anyhow!("interrupted before everything was done: the next run goes on there"),
+        )),
         End::Drained | End::Signal => Ok(()),
         End::GaveUp => Err(Failure::new(
             FailureKind::Failed,

@@ -38,6 +38,8 @@ fn number(id: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use millstream_cluster::{MetadataRecord, TaskKey};
+
     use super::*;
 
     #[test]
@@ -46,6 +48,32 @@ mod tests {
         assert_eq!(number("flights~12", "flights"), Some(12));
         assert_eq!(number("flights2", "flights"), None);
         assert_eq!(number("other", "flights"), None);
+    }
+
+    /// An image in which these incarnations have a task.
+    fn image(ids: &[&str]) -> Image {
+        let task = |id: &&str| MetadataRecord::Task {
+            key: TaskKey {
+                pipeline: (*id).to_owned(),
+                stage: "clean".to_owned(),
+                partition: 0,
+            },
+            node_id: 1,
+            epoch: 0,
+        };
+        let records: Vec<MetadataRecord> = ids.iter().map(task).collect();
+        let last = i64::try_from(records.len()).unwrap() - 1;
+        Image::default().with(&records, last).unwrap()
+    }
+
+    #[test]
+    fn a_fresh_start_comes_after_the_newest_and_a_resumed_one_is_the_newest() {
+        let once = image(&["flights", "flights2", "other~7"]);
+        assert_eq!(pipeline_id(&once, "flights", Start::Resume), "flights");
+        assert_eq!(pipeline_id(&once, "flights", Start::Fresh), "flights~2");
+        let often = image(&["flights~2", "flights", "flights~10", "flights~9"]);
+        assert_eq!(pipeline_id(&often, "flights", Start::Resume), "flights~10");
+        assert_eq!(pipeline_id(&often, "flights", Start::Fresh), "flights~11");
     }
 
     #[test]

@@ -81,8 +81,7 @@ fn columns_that_a_file_does_not_have_are_pointed_at_before_anything_runs() {
         };
         report.entries().iter().map(told).collect()
     };
-    let settings =
-        "format = \"csv\"\nkey = \"airport\"\ntimestamp = { column = \"wen\", format = \"rfc3339\" }";
+    let settings = "format = \"csv\"\nkey = \"airport\"\ntimestamp = { column = \"wen\", format = \"rfc3339\" }";
     let zipped = zstd::encode_all(CSV.as_bytes(), 1).unwrap();
     for content in [CSV.as_bytes(), &zipped] {
         assert_eq!(

@@ -5,4 +5,5 @@ mod command_line;
 mod confluent;
 mod flights;
 mod kcat_client;
+mod runs;
 mod scene;
