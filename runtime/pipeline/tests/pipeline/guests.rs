@@ -27,6 +27,7 @@ async fn guest(process: &str, frame: &[u8]) -> Plugin {
     let text = format!(
         r#"(module
   (import "millstream:plugin/effects@0.1.0" "emit" (func $emit (param i32 i32)))
+  (import "millstream:plugin/diagnostics@0.1.0" "mark" (func $mark (param i32)))
   (memory (export "memory") 4)
   (global $heap (mut i32) (i32.const 131072))
   (data (i32.const 1024) "{}")
@@ -43,9 +44,11 @@ async fn guest(process: &str, frame: &[u8]) -> Plugin {
   (func (export "millstream:plugin/processor@0.1.0#open") (param i32 i32) (result i32)
     (i32.store8 (i32.const 32) (i32.const 0))
     (i32.const 32))
+  (global $frame (mut i32) (i32.const 0))
   (func $process (result i32) {process})
-  (func (export "millstream:plugin/processor@0.1.0#process") (param i32 i32) (result i32)
+  (func (export "millstream:plugin/processor@0.1.0#process") (param $at i32) (param i32) (result i32)
     (global.set $heap (i32.const 131072))
+    (global.set $frame (local.get $at))
     (i32.store (i32.const 52) (call $process))
     (i32.store8 (i32.const 48) (i32.const 0))
     (i32.const 48))
@@ -175,4 +178,41 @@ async fn a_hostile_guest_stops_its_own_stage_with_a_message_and_commits_nothing(
         assert_eq!(engine.group_offset("millstream.p.hostile", "in", 0), None);
         assert_eq!(engine.committed_records("kind.out").len(), 3, "{process}");
     }
+}
+
+/// Marks each event when the frame asks for it, and traps at a value that begins with `2`.
+const TRAP_AT_TWO: &str = r#"(local $i i32)
+  (loop $next
+    (if (i32.and (i32.load8_u offset=3 (global.get $frame)) (i32.const 1))
+      (then (call $mark (local.get $i))))
+    (if (i32.eq (i32.const 50) (i32.load8_u (i32.add (global.get $frame)
+          (i32.load offset=32 (i32.add (i32.mul (local.get $i) (i32.const 48))
+            (i32.add (global.get $frame) (i32.load offset=20 (global.get $frame))))))))
+      (then unreachable))
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $next (i32.lt_u (local.get $i) (i32.load offset=8 (global.get $frame)))))
+  (local.get $i)"#;
+
+#[tokio::test]
+async fn a_trap_is_narrowed_to_the_record_at_which_the_guest_was() {
+    let engine = engine_with_records(5);
+    let stages = [("s", guest(TRAP_AT_TWO, &[]).await, "")];
+    let summary = run_guests(&engine, &stages).await;
+    let [message] = &summary.failures[..] else {
+        panic!("{:?}", summary.failures);
+    };
+    assert!(
+        message.contains("offsets 0 to 4: the plugin failed: it trapped"),
+        "{message}"
+    );
+    assert!(
+        message.contains("The plugin was at offset 2. "),
+        "{message}"
+    );
+
+    let engine = engine_with_records(2);
+    let stages = [("s", guest(TRAP_AT_TWO, &[]).await, "")];
+    let summary = run_guests(&engine, &stages).await;
+    assert!(summary.failures.is_empty(), "{:?}", summary.failures);
+    assert_eq!(engine.group_offset("millstream.p.s", "in", 0), Some(2));
 }
