@@ -10,6 +10,7 @@ use crate::commands::{
 };
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
+use crate::screen::AboveBars;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -66,7 +67,7 @@ fn start_logging() {
         EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| AboveBars::new(std::io::stderr()))
         .with_ansi(std::io::stderr().is_terminal())
         .compact()
         .init();

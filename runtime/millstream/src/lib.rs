@@ -10,4 +10,5 @@ pub mod node;
 pub mod outcome;
 mod output;
 mod pipelines;
+mod screen;
 pub mod settings;

@@ -14,6 +14,7 @@ use crate::commands::at_node::{NodeAddress, on_node};
 use crate::commands::record_json::PrintedRecord;
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
+use crate::screen::AboveBars;
 
 /// How long a fetch waits for new records.
 const WAIT_MS: i32 = 500;
@@ -110,7 +111,7 @@ async fn consume(
         From::Offset(offset) => positions_at(&topic.name, offset, &starts, &ends)?,
     };
     let printer = Printer {
-        out: BufWriter::new(std::io::stdout()),
+        out: BufWriter::new(AboveBars::new(std::io::stdout())),
         topic: topic.name.clone(),
         json: output.is_json(),
         key_separator: arguments.key_separator.clone(),
@@ -154,7 +155,7 @@ pub async fn print_until(
     starts.extend(positions);
     let mut reader = Reader {
         printer: Printer {
-            out: BufWriter::new(std::io::stdout()),
+            out: BufWriter::new(AboveBars::new(std::io::stdout())),
             topic: topic.name.clone(),
             json: output.is_json(),
             key_separator: None,
@@ -227,7 +228,7 @@ fn positions_at(
 }
 
 /// Turns fetched bytes into printed records.
-struct Reader<W: Write = Stdout> {
+struct Reader<W: Write = AboveBars<Stdout>> {
     printer: Printer<W>,
     isolation: Isolation,
     /// Where to stop; none when following.

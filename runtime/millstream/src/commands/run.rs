@@ -19,6 +19,7 @@ use crate::node::{Ground, Node, StopSignal, stop_signal};
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::output::OutputFormat;
 use crate::pipelines::{self, PluginArguments, Prepared, Start};
+use crate::screen::above_bars;
 use crate::settings::NodeArguments;
 
 /// How long tasks may take to commit what they have done when the node stops.
@@ -87,7 +88,7 @@ async fn run_on(
         check_printed(node, &plan, topic)?;
     }
     for notice in &plan.notices {
-        eprintln!("note: {notice}");
+        above_bars(|| eprintln!("note: {notice}"));
     }
     let workers = Workers::new(None).context("cannot start the stages' threads")?;
     let engine = LocalEngine::new(node.broker());
@@ -146,7 +147,7 @@ async fn gave_up(running: &RunningPipeline<LocalEngine>) {
     loop {
         let failures = running.summary().failures;
         for failure in failures.iter().skip(told) {
-            eprintln!("error: {failure}");
+            above_bars(|| eprintln!("error: {failure}"));
         }
         told = failures.len();
         if told > 0 && !running.is_alive() {

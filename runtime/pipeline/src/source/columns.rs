@@ -1,5 +1,7 @@
 //! Whether the columns that a manifest names are in its files.
 
+use std::sync::Arc;
+
 use super::csv;
 use super::error::SourceError;
 use super::tape::{self, Tape};
@@ -48,7 +50,7 @@ fn check(source: &SourceSection) -> Vec<Problem> {
 
 fn header(source: &SourceSection) -> Result<Vec<String>, SourceError> {
     let file = source.file_text.get_ref();
-    let opened = tape::open(&source.file).map_err(|source| SourceError::Io {
+    let opened = tape::open(&source.file, Arc::default()).map_err(|source| SourceError::Io {
         file: file.clone(),
         source,
     })?;

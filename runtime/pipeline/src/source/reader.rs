@@ -1,5 +1,8 @@
 //! A source's file as batches of rows, from where an earlier run stopped.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use super::csv::CsvRows;
 use super::error::SourceError;
 use super::lines::LineRows;
@@ -27,10 +30,10 @@ enum Rows {
 }
 
 impl RowReader {
-    /// Opens the file at its first row.
-    pub fn open(section: &SourceSection) -> Result<Self, SourceError> {
+    /// Opens the file at its first row. `read` counts the bytes that are read of it.
+    pub fn open(section: &SourceSection, read: Arc<AtomicU64>) -> Result<Self, SourceError> {
         let file = section.file_text.get_ref().clone();
-        let opened = tape::open(&section.file).map_err(|source| SourceError::Io {
+        let opened = tape::open(&section.file, read).map_err(|source| SourceError::Io {
             file: file.clone(),
             source,
         })?;

@@ -4,19 +4,39 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Opens a file, decompressing it when it is zstd.
-pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+/// Opens a file, decompressing it when it is zstd. `read` counts the bytes of the file itself.
+pub fn open(path: &Path, read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+    let file = Counted {
+        file: File::open(path)?,
+        read,
+    };
+    let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     if file.fill_buf()?.starts_with(&ZSTD_MAGIC) {
         return Ok(Box::new(zstd::stream::read::Decoder::with_buffer(file)?));
     }
     Ok(Box::new(file))
+}
+
+/// Counts what is read of a file, for those who watch.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read(buffer)?;
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
 }
 
 /// Passes bytes on and remembers those that no row has claimed yet. A reader above it buffers

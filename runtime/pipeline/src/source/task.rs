@@ -1,6 +1,7 @@
 //! The task of a source: rows in, transactions of records and progress out.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -80,12 +81,17 @@ async fn session<E: Engine>(
     let key = progress::key(&context.source.task);
     let known = stop.unless_stopped(progress::read(engine, &key)).await??;
     status.started(&[]);
+    let stamp = FileStamp::of(&section.file).ok();
+    let file_bytes = stamp.as_ref().map_or(0, |stamp| stamp.bytes);
     if let Some(progress) = &known
         && progress.stamp.is_some()
-        && progress.stamp == FileStamp::of(&section.file).ok()
+        && progress.stamp == stamp
     {
+        status.reading(Arc::new(file_bytes.into()), file_bytes);
         return Ok(());
     }
+    let read = Arc::new(AtomicU64::new(0));
+    status.reading(Arc::clone(&read), file_bytes);
     let topics = vec![
         OutputTopic::find(engine, &context.source.topic).await?,
         OutputTopic::find(engine, SOURCES_TOPIC).await?,
@@ -100,7 +106,7 @@ async fn session<E: Engine>(
         pending: 0,
         newest: None,
     };
-    let (rows, reader) = start_reading(section.clone(), known)?;
+    let (rows, reader) = start_reading(section.clone(), known, read)?;
     let outcome = producer.produce(rows).await;
     if outcome.is_err() {
         producer.writer.abandon().await;
@@ -119,6 +125,7 @@ type Rows = mpsc::Receiver<Result<RowBatch, SourceError>>;
 fn start_reading(
     section: SourceSection,
     known: Option<Progress>,
+    read: Arc<AtomicU64>,
 ) -> Result<(Rows, JoinHandle<()>), PortError> {
     let from = match &known {
         Some(progress) => Some((progress.checkpoint()?, progress.done)),
@@ -130,14 +137,14 @@ fn start_reading(
     };
     let (sender, rows) = mpsc::channel(BATCHES_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
-        let read = || -> Result<RowReader, SourceError> {
-            let mut reader = RowReader::open(&section)?;
+        let open = || -> Result<RowReader, SourceError> {
+            let mut reader = RowReader::open(&section, read)?;
             if let Some((checkpoint, done)) = &from {
                 reader.resume(checkpoint, *done)?;
             }
             Ok(reader)
         };
-        let mut reader = match read() {
+        let mut reader = match open() {
             Ok(reader) => reader,
             Err(error) => return drop(sender.blocking_send(Err(error))),
         };

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use failure::{Place, TaskFailure};
-pub use status::{Counts, InputStatus, TaskSnapshot, TaskState, TaskStatus};
+pub use status::{Counts, FileStatus, InputStatus, TaskSnapshot, TaskState, TaskStatus};
 
 pub(crate) use aborted::{AbortedFilter, Verdict};
 use failure::{Reaction, reaction};

@@ -1,5 +1,8 @@
 //! What a task tells about itself while it runs. Counts are of committed work only.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 
 use super::failure::TaskFailure;
@@ -58,6 +61,13 @@ pub struct InputStatus {
     pub last_stable: i64,
 }
 
+/// How far a source's file is read, in bytes of the file itself (compressed, where it is).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStatus {
+    pub read: u64,
+    pub bytes: u64,
+}
+
 /// A moment of a task.
 #[derive(Debug, Clone)]
 pub struct TaskSnapshot {
@@ -65,6 +75,8 @@ pub struct TaskSnapshot {
     pub state: TaskState,
     pub counts: Counts,
     pub inputs: Vec<InputStatus>,
+    /// Of a source that has begun to read.
+    pub file: Option<FileStatus>,
     /// Transactions that were given up and done again.
     pub retries: u64,
     /// The newest error that passed or is being waited for.
@@ -83,6 +95,8 @@ struct Inner {
     state: TaskState,
     counts: Counts,
     inputs: Vec<InputStatus>,
+    /// The counter of the reading thread, and the length of the file.
+    file: Option<(Arc<AtomicU64>, u64)>,
     retries: u64,
     last_error: Option<String>,
     delays: Histogram,
@@ -104,6 +118,7 @@ impl TaskStatus {
                 state: TaskState::Starting,
                 counts: Counts::default(),
                 inputs,
+                file: None,
                 retries: 0,
                 last_error: None,
                 delays: Histogram::default(),
@@ -118,6 +133,10 @@ impl TaskStatus {
             state: inner.state.clone(),
             counts: inner.counts.clone(),
             inputs: inner.inputs.clone(),
+            file: inner.file.as_ref().map(|(read, bytes)| FileStatus {
+                read: read.load(Ordering::Relaxed),
+                bytes: *bytes,
+            }),
             retries: inner.retries,
             last_error: inner.last_error.clone(),
         }
@@ -138,6 +157,11 @@ impl TaskStatus {
 
     pub(crate) fn set_state(&self, state: TaskState) {
         self.inner.lock().state = state;
+    }
+
+    /// A source begins to read a file of that length; `read` counts on while it does.
+    pub(crate) fn reading(&self, read: Arc<AtomicU64>, bytes: u64) {
+        self.inner.lock().file = Some((read, bytes));
     }
 
     pub(crate) fn retrying(&self, error: String) {

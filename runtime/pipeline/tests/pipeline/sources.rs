@@ -8,6 +8,7 @@ use millstream_pipeline::plan::Plan;
 use millstream_pipeline::ports::SOURCES_TOPIC;
 use millstream_pipeline::run::Summary;
 use millstream_pipeline::source::check_columns;
+use millstream_pipeline::task::FileStatus;
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{Fault, MemoryEngine, Step, StoredRecord};
 
@@ -137,6 +138,29 @@ async fn csv_rows_become_json_objects_in_the_columns_order() {
     assert_eq!(progress["records"], 3);
     assert_eq!(progress["position"], CSV.len());
     assert_eq!(progress["file"], "rows");
+}
+
+#[tokio::test]
+async fn a_watcher_sees_how_much_of_the_file_itself_is_read() {
+    let engine = MemoryEngine::new();
+    let rows: String = (0..50_000).map(|row| format!("{row}\n")).collect();
+    let zipped = zstd::encode_all(rows.as_bytes(), 1).unwrap();
+    let folder = Folder::with(&zipped);
+    let whole = FileStatus {
+        read: zipped.len() as u64,
+        bytes: zipped.len() as u64,
+    };
+    // Read to its end, and known to be finished.
+    for records in [50_000, 0] {
+        let plan = folder.plan(&engine, "format = \"lines\"").await;
+        let workers = workers();
+        let running = start(&plan, &engine, &Plugins::none(), &workers).await;
+        running.drained().await.unwrap();
+        let progress = running.progress();
+        assert_eq!(progress.tasks[0].file, Some(whole));
+        assert_eq!(progress.records_in, records);
+        running.stop(DEADLINE).await;
+    }
 }
 
 #[tokio::test]
