@@ -12,7 +12,7 @@ use millstream_pipeline::testing::{
 use millstream_records::Marker;
 use proptest::prelude::*;
 
-use crate::common::*;
+use crate::rig::*;
 
 /// A small generator, so that one seed gives one run's faults.
 struct Random(u64);

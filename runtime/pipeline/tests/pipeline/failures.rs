@@ -9,7 +9,7 @@ use millstream_pipeline::task::TaskState;
 use millstream_pipeline::testing::{Fault, FunctionPlugin, MemoryEngine, Step};
 use millstream_plugin_host::PluginFailure;
 
-use crate::common::*;
+use crate::rig::*;
 
 const ONE_STAGE: &str = "[stage.s]\nplugin = \"s\"\ninputs = \"in\"\noutputs = \"out\"\n";
 

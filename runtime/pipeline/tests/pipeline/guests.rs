@@ -13,7 +13,7 @@ use millstream_pipeline::testing::MemoryEngine;
 use millstream_plugin_host::frames::EffectsWriter;
 use millstream_plugin_host::{Engine, EngineOptions, Plugin};
 
-use crate::common::*;
+use crate::rig::*;
 
 const DESCRIPTOR: &str =
     r#"{"name":"guest","version":"1.0.0","frames":1,"inputs":["in"],"outputs":["out"]}"#;

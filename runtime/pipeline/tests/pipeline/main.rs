@@ -1,8 +1,8 @@
 //! The pipeline over an engine in memory, with plugins that are plain functions and a few real ones.
 
-mod common;
 mod exactly_once;
 mod failures;
 mod guests;
+mod rig;
 mod sources;
 mod stages;

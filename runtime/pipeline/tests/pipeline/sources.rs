@@ -12,7 +12,7 @@ use millstream_pipeline::task::FileStatus;
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{Fault, MemoryEngine, Step, StoredRecord};
 
-use crate::common::*;
+use crate::rig::*;
 
 /// A folder with a file and a manifest that reads it.
 struct Folder(tempfile::TempDir);

@@ -8,7 +8,7 @@ use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{FunctionPlugin, KeyValue, MemoryEngine};
 use millstream_records::{BatchBuilder, BatchOptions, Compression, Marker};
 
-use crate::common::*;
+use crate::rig::*;
 
 const ONE_STAGE: &str = "[stage.s]\nplugin = \"s\"\ninputs = \"in\"\noutputs = \"out\"\n";
 

@@ -1,4 +1,4 @@
-//! What the tests share: manifests to plans, and runs to their end.
+//! The rig of the tests: manifests to plans, and runs to their end over the engine in memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
