@@ -174,6 +174,10 @@ pub struct StoreOptions {
     pub checkpoint_journal_bytes: u64,
     /// `log.retention.check.interval.ms`: how often retention looks at all logs. It can be changed later.
     pub retention_check_interval_ms: u64,
+    /// `millstream.scrub.interval.ms`: how often all rolled segments are read again in the background; 0: never.
+    pub scrub_interval_ms: u64,
+    /// `millstream.scrub.bytes.per.second`: most that this reads.
+    pub scrub_bytes_per_second: u64,
     /// Size of the journal's files at most; the first ones of a start are smaller.
     pub journal_file_bytes_max: u64,
     /// `producer.id.expiration.ms`: a producer's state is forgotten after so long without an append.
@@ -196,6 +200,8 @@ impl StoreOptions {
             checkpoint_interval_ms: 60_000,
             checkpoint_journal_bytes: 512 << 20,
             retention_check_interval_ms: 300_000,
+            scrub_interval_ms: 7 * 24 * 60 * 60 * 1000,
+            scrub_bytes_per_second: 16 << 20,
             journal_file_bytes_max: 64 << 20,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             cleaner: CleanerOptions::default(),

@@ -1,21 +1,45 @@
 //! Which leader epoch wrote which offsets (kept in `leader-epoch-checkpoint`).
 
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
 use crate::checkpoint::EpochStart;
 
-/// The start offset of each leader epoch that wrote into a log, both rising.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The start offset of each leader epoch that wrote into a log, both rising. Changes come under the append lock;
+/// readers look at them through [`EpochTable`].
+#[derive(Debug, Default)]
 pub(crate) struct LeaderEpochs {
     entries: Vec<EpochStart>,
+    table: EpochTable,
+}
+
+/// The same entries, as readers that hold no lock of the log see them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EpochTable(Arc<RwLock<Arc<[EpochStart]>>>);
+
+impl EpochTable {
+    pub(crate) fn entries(&self) -> Arc<[EpochStart]> {
+        Arc::clone(&self.0.read())
+    }
 }
 
 impl LeaderEpochs {
+    pub(crate) fn table(&self) -> EpochTable {
+        self.table.clone()
+    }
+
     /// Takes what a checkpoint file held: rising epochs.
-    pub(crate) fn from_entries(entries: Vec<EpochStart>) -> Self {
-        let mut epochs = Self::default();
+    pub(crate) fn replace(&mut self, entries: Vec<EpochStart>) {
+        self.entries.clear();
         for entry in entries {
-            epochs.assign(entry.epoch, entry.start_offset);
+            self.assign(entry.epoch, entry.start_offset);
         }
-        epochs
+        self.show();
+    }
+
+    fn show(&self) {
+        *self.table.0.write() = self.entries.as_slice().into();
     }
 
     pub(crate) fn entries(&self) -> &[EpochStart] {
@@ -39,6 +63,7 @@ impl LeaderEpochs {
             epoch,
             start_offset,
         });
+        self.show();
         true
     }
 
@@ -57,6 +82,7 @@ impl LeaderEpochs {
     pub(crate) fn truncate_to(&mut self, end: i64) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.start_offset < end);
+        self.show();
         self.entries.len() != before
     }
 
@@ -72,6 +98,7 @@ impl LeaderEpochs {
         let changed = holder > 0 || self.entries[holder].start_offset != start;
         self.entries.drain(..holder);
         self.entries[0].start_offset = start;
+        self.show();
         changed
     }
 }
@@ -105,7 +132,10 @@ mod tests {
 
     #[test]
     fn an_epoch_that_wrote_nothing_is_replaced() {
-        assert_eq!(epochs(&[(1, 0), (2, 5), (3, 5)]), epochs(&[(1, 0), (3, 5)]));
+        assert_eq!(
+            epochs(&[(1, 0), (2, 5), (3, 5)]).entries(),
+            epochs(&[(1, 0), (3, 5)]).entries()
+        );
         let mut same = epochs(&[(1, 0)]);
         assert!(!same.assign(1, 7), "an epoch starts once");
         assert!(!same.assign(0, 7), "an older epoch cannot start");
@@ -114,14 +144,15 @@ mod tests {
 
     #[test]
     fn truncation_and_a_moved_start_cut_the_ends() {
-        let full = epochs(&[(1, 0), (3, 10), (4, 15)]);
-        let mut cut = full.clone();
+        let full = || epochs(&[(1, 0), (3, 10), (4, 15)]);
+        let mut cut = full();
         assert!(cut.truncate_to(15));
-        assert_eq!(cut, epochs(&[(1, 0), (3, 10)]));
+        assert_eq!(cut.entries(), epochs(&[(1, 0), (3, 10)]).entries());
         assert!(!cut.truncate_to(15));
-        let mut moved = full.clone();
+        let mut moved = full();
         assert!(moved.advance_start(12));
-        assert_eq!(moved, epochs(&[(3, 12), (4, 15)]));
+        assert_eq!(moved.entries(), epochs(&[(3, 12), (4, 15)]).entries());
+        assert_eq!(&*moved.table().entries(), moved.entries());
         assert!(!moved.advance_start(12));
     }
 }

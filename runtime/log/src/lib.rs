@@ -23,10 +23,11 @@ pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlush
 pub use index::AbortedTxn;
 pub use journal::Lsn;
 pub use log::{
-    AppendError, AppendOptions, AppendOrigin, Appended, DeleteRecordsError, DeletedRecords,
-    Isolation, Log, LogId, LogOffsets, ReadError, ReadResult, TimestampOffset, WatchGuard,
+    AppendError, AppendOptions, AppendOrigin, Appended, DamagedRegion, DeleteRecordsError,
+    DeletedRecords, Isolation, Log, LogId, LogOffsets, ReadError, ReadResult, TimestampOffset,
+    WatchGuard,
 };
 pub use producer_state::{
     ProducerEntry, ProducerError, REMEMBERED_BATCHES, SnapshotError, StoredBatch, VerificationGuard,
 };
-pub use store::{Health, LogStore, Problem, RecoveryReport, StoreError};
+pub use store::{Health, LogStore, Problem, RecoveryReport, ScrubStats, StoreError};

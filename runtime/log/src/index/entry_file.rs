@@ -27,6 +27,14 @@ pub(crate) struct Checksum {
     pub(crate) crc: u32,
 }
 
+impl Checksum {
+    /// No file has it.
+    pub(crate) const UNKNOWN: Self = Self {
+        bytes: u64::MAX,
+        crc: 0,
+    };
+}
+
 /// An index file with its newest entries in memory.
 #[derive(Debug)]
 pub(crate) struct EntryFile<E> {
@@ -37,6 +45,8 @@ pub(crate) struct EntryFile<E> {
     pending: Vec<E>,
     /// The file was made shorter. Until that is synced, entries that are gone may come back.
     is_cut: bool,
+    /// CRC-32C of all entries; unknown after a cut until it is asked for.
+    crc: Option<u32>,
     /// The very last entry; outer none while it was not read.
     last: Option<Option<E>>,
 }
@@ -50,6 +60,7 @@ impl<E: IndexEntry> EntryFile<E> {
             written,
             pending: Vec::new(),
             is_cut: false,
+            crc: (written == 0).then_some(0),
             last: (written == 0).then_some(None),
         }
     }
@@ -68,6 +79,11 @@ impl<E: IndexEntry> EntryFile<E> {
     }
 
     pub(crate) fn push(&mut self, entry: E) {
+        if let Some(crc) = &mut self.crc {
+            let mut bytes = Vec::with_capacity(E::BYTES);
+            entry.encode(&mut bytes);
+            *crc = crc32c::crc32c_append(*crc, &bytes);
+        }
         self.pending.push(entry);
         self.last = Some(Some(entry));
         if self.pending.len() >= PENDING_MAX {
@@ -161,9 +177,44 @@ impl<E: IndexEntry> EntryFile<E> {
         Ok(())
     }
 
+    /// Of all entries, those in memory too.
+    pub(crate) fn checksum_of_all(&mut self) -> io::Result<Checksum> {
+        let bytes = (self.len() * E::BYTES) as u64;
+        if let Some(crc) = self.crc {
+            return Ok(Checksum { bytes, crc });
+        }
+        let mut crc = self.checksum()?.crc;
+        for entry in &self.pending {
+            let mut bytes = Vec::with_capacity(E::BYTES);
+            entry.encode(&mut bytes);
+            crc = crc32c::crc32c_append(crc, &bytes);
+        }
+        self.crc = Some(crc);
+        Ok(Checksum { bytes, crc })
+    }
+
+    /// Whether the file begins with entries of this checksum.
+    pub(crate) fn begins_with(&self, sum: Checksum) -> io::Result<bool> {
+        if sum.bytes > (self.written * E::BYTES) as u64 {
+            return Ok(false);
+        }
+        Ok(self.checksum_to(sum.bytes)? == sum)
+    }
+
+    /// Keeps the entries that a checkpoint had, of which it knew the checksum.
+    pub(crate) fn restore(&mut self, sum: Checksum) -> io::Result<()> {
+        let count = usize::try_from(sum.bytes).unwrap_or(usize::MAX) / E::BYTES;
+        self.truncate(count)?;
+        self.crc = (sum.bytes == (self.len() * E::BYTES) as u64).then_some(sum.crc);
+        Ok(())
+    }
+
     /// Of what is in the file.
     pub(crate) fn checksum(&self) -> io::Result<Checksum> {
-        let bytes = (self.written * E::BYTES) as u64;
+        self.checksum_to((self.written * E::BYTES) as u64)
+    }
+
+    fn checksum_to(&self, bytes: u64) -> io::Result<Checksum> {
         let mut sum = Checksum { bytes, crc: 0 };
         if bytes == 0 {
             return Ok(sum);
@@ -190,6 +241,9 @@ impl<E: IndexEntry> EntryFile<E> {
 
     /// Keeps the first `count` entries.
     pub(crate) fn truncate(&mut self, count: usize) -> io::Result<()> {
+        if count < self.len() {
+            self.crc = (count == 0).then_some(0);
+        }
         self.pending.truncate(count.saturating_sub(self.written));
         if count < self.written {
             self.file

@@ -30,16 +30,26 @@ impl IndexEntry for OffsetEntry {
 }
 
 impl EntryFile<OffsetEntry> {
-    /// The position of an indexed batch that is not behind the one with `relative_offset`; 0 when none is indexed.
-    pub(crate) fn position_before(&self, relative_offset: i64) -> io::Result<u64> {
-        let after =
-            self.partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset)?;
-        let Some(index) = after.checked_sub(1) else {
-            return Ok(0);
-        };
-        let entry = self.get(index)?;
-        Ok(entry
-            .and_then(|entry| u64::try_from(entry.position).ok())
-            .unwrap_or(0))
+    /// How many entries are not behind the batch with `relative_offset`.
+    fn count_before(&self, relative_offset: i64) -> io::Result<usize> {
+        self.partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset)
+    }
+
+    /// An indexed batch that is not behind the one with `relative_offset`, if one is indexed.
+    pub(crate) fn entry_before(&self, relative_offset: i64) -> io::Result<Option<OffsetEntry>> {
+        match self.count_before(relative_offset)?.checked_sub(1) {
+            Some(index) => self.get(index),
+            None => Ok(None),
+        }
+    }
+
+    /// That entry and those that follow it, `count` at most.
+    pub(crate) fn entries_around(
+        &self,
+        relative_offset: i64,
+        count: usize,
+    ) -> io::Result<Vec<OffsetEntry>> {
+        let first = self.count_before(relative_offset)?.saturating_sub(1);
+        self.range(first, count)
     }
 }

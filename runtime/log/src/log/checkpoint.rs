@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::{DurablePoint, Life, Log};
 use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, leader_epochs_text};
 use crate::fs::OpenMode;
+use crate::index::Checksum;
 use crate::journal::Lsn;
-use crate::segment::{IndexEntries, Segment};
+use crate::segment::{IndexSums, Segment};
 
 /// A log at the moment of a checkpoint: all that recovery needs beside the bytes below `recovery_point`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub(crate) struct LogCheckpoint {
     /// The recovery point in the files: base offset of the active segment, and its size.
     pub(crate) segment_base: i64,
     pub(crate) segment_size: u64,
-    /// Entries of its indexes that are synced too. Behind them an index may hold anything after a power cut.
-    pub(crate) index_entries: IndexEntries,
+    /// What of its indexes is synced too. Behind that an index may hold anything after a power cut.
+    pub(crate) indexes: IndexSums,
     /// The topic's `segment.bytes`, so that a redo cuts segments as the log did.
     pub(crate) segment_bytes: u32,
     pub(crate) epochs: Vec<EpochStart>,
@@ -47,6 +48,11 @@ impl Log {
         if !appender.dirty || appender.life == Life::Deleted {
             return Ok(None);
         }
+        let indexes = appender.active.index_sums().unwrap_or_else(|error| {
+            let path = appender.active.path();
+            tracing::warn!(path = %path.display(), %error, "the next start builds the indexes anew");
+            [Checksum::UNKNOWN; 3]
+        });
         let mut unsynced = Unsynced {
             segments: std::mem::take(&mut appender.unsynced),
             names_changed: std::mem::take(&mut appender.names_changed),
@@ -64,7 +70,7 @@ impl Log {
             lsn: appender.last_lsn,
             segment_base: appender.active.base_offset(),
             segment_size: appender.active.size(),
-            index_entries: appender.active.index_entries(),
+            indexes,
             segment_bytes: self.config().segment_bytes,
             epochs: appender.epochs.entries().to_vec(),
             producers: appender.producers.to_checkpoint(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::replay::{indexed, marker_of};
 use super::{Appender, Log, index_limits};
-use crate::segment::{BatchScan, ScanError, Segment};
+use crate::segment::{Piece, Segment};
 
 impl Log {
     /// To be called before a reader uses a segment's indexes. Costs one load, but for the first use of a segment after
@@ -24,6 +24,7 @@ impl Log {
             let appender = self.appender.lock();
             self.check_active_indexes(&appender)
         } else {
+            self.check_length(segment)?;
             self.check_or_rebuild(segment)
         }
     }
@@ -33,7 +34,7 @@ impl Log {
         self.check_or_rebuild(&appender.active)
     }
 
-    fn check_or_rebuild(&self, segment: &Arc<Segment>) -> io::Result<()> {
+    pub(super) fn check_or_rebuild(&self, segment: &Arc<Segment>) -> io::Result<()> {
         if segment.indexes_are_trusted() {
             return Ok(());
         }
@@ -41,9 +42,12 @@ impl Log {
         if segment.indexes_are_trusted() {
             return Ok(());
         }
-        let is_sound = match segment.sidecar(&*self.shared.fs)? {
-            Some(sidecar) => segment.indexes_match(&sidecar)?,
-            None => false,
+        let is_sound = match segment.indexes_begin_as_expected() {
+            Some(matches) => matches?,
+            None => match segment.sidecar(&*self.shared.fs)? {
+                Some(sidecar) => segment.indexes_match(&sidecar)?,
+                None => false,
+            },
         };
         if segment.size() > 0 && !is_sound {
             tracing::warn!(path = %segment.path().display(), "the indexes do not match their checksums and are built anew");
@@ -53,23 +57,55 @@ impl Log {
         Ok(())
     }
 
+    /// As `check_indexes` for a rolled segment, also when its indexes were found right before: what is on the disk now
+    /// counts.
+    pub(super) fn check_again(&self, segment: &Arc<Segment>) -> io::Result<()> {
+        self.check_length(segment)?;
+        let matches = match segment.sidecar(&*self.shared.fs)? {
+            Some(sidecar) => segment.indexes_match(&sidecar)?,
+            None => false,
+        };
+        if !matches {
+            segment.distrust_indexes();
+        }
+        self.check_or_rebuild(segment)
+    }
+
+    /// What a rolled segment had when it was sealed must still be there.
+    fn check_length(&self, segment: &Arc<Segment>) -> io::Result<()> {
+        match segment.sidecar(&*self.shared.fs)? {
+            Some(sidecar) if segment.size() < sidecar.log_bytes => {
+                self.note_lost_end(segment, sidecar.log_bytes)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Builds the indexes from the batches that are sound. While bytes are damaged it cannot be known how a
+    /// transaction ended that was open there.
     fn rebuild_indexes(&self, segment: &Arc<Segment>) -> io::Result<()> {
         let mut producers = self.replay_producers(segment.base_offset())?;
         let limits = index_limits(&self.config());
         segment.clear_indexes()?;
-        let mut scan = BatchScan::headers(segment, 0);
-        loop {
-            let batch = match scan.next() {
-                Ok(Some(batch)) => batch,
-                // Readers of what lies behind will be told; what lies before is indexed.
-                Ok(None) | Err(ScanError::Corrupt { .. }) => break,
-                Err(ScanError::Io(error)) => return Err(error),
-            };
-            let Ok(marker) = marker_of(&mut scan, &batch) else {
-                break;
-            };
-            self.note_stored(&mut producers, segment, &batch, marker);
-            segment.reindex(&indexed(&batch), limits);
+        let sight = self.sight_at_rest(segment);
+        if let Some(mut walk) = Self::walk(segment, &sight)? {
+            while let Some(piece) = walk.next()? {
+                match piece {
+                    Piece::Batch(batch) => {
+                        let len = batch.header.size_in_bytes();
+                        let marker = marker_of(walk.bytes(batch.position, len)?);
+                        let marker = marker.map_err(io::Error::other)?;
+                        self.note_stored(&mut producers, segment, &batch, marker);
+                        segment.reindex(&indexed(&batch), limits);
+                    }
+                    Piece::Damage(region) => {
+                        self.note(segment, &region);
+                        let first_open = producers.open_transactions().min();
+                        let from = first_open.unwrap_or(region.first_offset);
+                        segment.note_undecided(from..region.next_offset);
+                    }
+                }
+            }
         }
         segment.seal(&*self.shared.fs)
     }

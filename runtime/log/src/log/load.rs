@@ -18,7 +18,8 @@ use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
 use crate::segment::{
-    BatchScan, OpenFiles, ScanError, Segment, SegmentFile, SegmentSizes, Suffix, path_of,
+    OpenFiles, Piece, Region, Segment, SegmentFile, SegmentSizes, Suffix, Surroundings, Walk,
+    path_of,
 };
 use crate::store::{Problem, Shared, StoreError};
 
@@ -90,6 +91,8 @@ impl Log {
             stability: Mutex::new(Stability::new(start, start, shared.waits_for_flush(), [])),
             watchers: Arc::new(Watchers::default()),
         });
+        let epochs = LeaderEpochs::default();
+        let table = epochs.table();
         let log = Self {
             id,
             dir,
@@ -100,7 +103,7 @@ impl Log {
                 log_end: start,
                 log_start: start,
                 active,
-                epochs: LeaderEpochs::default(),
+                epochs,
                 producers: ProducerStates::default(),
                 last_lsn: Lsn::ZERO,
                 life: Life::Open,
@@ -117,6 +120,7 @@ impl Log {
             listener: ListenerHandle(Arc::clone(&progress) as _),
             progress,
             positions: Positions::default(),
+            epochs: table,
             repairing: Mutex::new(()),
             replacing: Mutex::new(()),
             durable: Mutex::new(DurablePoint::NOTHING),
@@ -216,7 +220,7 @@ impl Log {
                 source,
             }
         })?;
-        appender.epochs = LeaderEpochs::from_entries(at.epochs.clone());
+        appender.epochs.replace(at.epochs.clone());
         appender.log_start = at.log_start;
         appender.log_end = at.recovery_point;
         appender.last_lsn = at.lsn;
@@ -245,24 +249,12 @@ impl Log {
         let active = self.active_at(at.segment_base);
         appender.active = Arc::clone(&active);
         if active.size() < at.segment_size {
-            problems.push(Problem {
-                path: active.path(),
-                position: active.size(),
-                reason: format!(
-                    "the file has {} bytes, {} were synced: offsets below {} are missing and cannot be read",
-                    active.size(),
-                    at.segment_size,
-                    at.recovery_point
-                ),
-            });
-            let end = sound_end(&active, 0)?;
-            return active.truncate(end, at.recovery_point);
+            return self.keep_short(appender, &active, at, problems);
         }
         if active.mark_unsynced() {
             appender.unsynced.push(Arc::clone(&active));
         }
-        active.restore_indexes(at.index_entries)?;
-        active.trust_indexes();
+        active.restore_indexes(at.indexes)?;
         // What lies behind is cut off when the journal was redone over it.
         appender.trim_needed = active.end_at(at.segment_size);
         Ok(())
@@ -284,7 +276,7 @@ impl Log {
         }
     }
 
-    fn active_at(&self, base_offset: i64) -> Arc<Segment> {
+    pub(super) fn active_at(&self, base_offset: i64) -> Arc<Segment> {
         let mut segments = self.segments.write();
         match segments.last() {
             Some(last) if last.base_offset() == base_offset => Arc::clone(last),
@@ -315,19 +307,15 @@ impl Log {
         let recovered_to = from.map_or(i64::MIN, |at| at.recovery_point);
         appender.epochs_changed = true;
         appender.epochs.truncate_to(recovered_to);
-        let start = from.and_then(|at| {
-            let index = segments
-                .iter()
-                .position(|segment| segment.base_offset() == at.segment_base)?;
-            (segments[index].size() >= at.segment_size).then_some((index, at.segment_size))
-        });
-        let (first, mut position) = match start {
-            Some(start) => start,
+        let (first, mut position) = match from {
+            Some(at) => match self.begin_behind(appender, at, &segments, problems)? {
+                Some(begin) => begin,
+                None => return Ok(()),
+            },
             None => {
                 // Nothing is known of these files but what they say themselves.
                 let base = segments[0].base_offset();
                 appender.producers = self.load_snapshot(base).unwrap_or_default();
-                appender.epochs.truncate_to(i64::MIN);
                 appender.log_end = base;
                 appender.log_start = appender.log_start.max(base);
                 (0, 0)
@@ -339,7 +327,7 @@ impl Log {
             if index > first && !fits(appender.log_end, base_offset) {
                 let reason = format!("it begins at {base_offset}, the one before ends elsewhere");
                 self.report_cut(appender, segment, 0, &reason, problems);
-                self.drop_segments_behind(base_offset - 1)?;
+                self.set_segments_aside(base_offset - 1)?;
                 return self.shared.fs.sync_dir(&self.dir);
             }
             appender.active = Arc::clone(segment);
@@ -349,77 +337,99 @@ impl Log {
             if position == 0 {
                 appender.log_end = segment.base_offset();
                 segment.clear_indexes()?;
+                segment.trust_indexes();
             } else if let Some(at) = from {
-                segment.restore_indexes(at.index_entries)?;
+                segment.restore_indexes(at.indexes)?;
             }
-            segment.trust_indexes();
-            if let Some((position, reason)) =
-                self.rescan_segment(appender, segment, position, fits)?
-            {
-                return self.cut_at(appender, index, position, reason, problems);
+            let scan = Rescan {
+                segment,
+                position,
+                keeps_damage: may_have_gaps,
+                upper: segments.get(index + 1).map(|next| next.base_offset()),
+            };
+            if let Some(region) = self.rescan_segment(appender, &scan, problems)? {
+                return self.cut_at(appender, index, &region, problems);
             }
             if index + 1 < segments.len() {
+                self.check_or_rebuild(segment)?;
                 segment.seal(&*self.shared.fs)?;
             }
             position = 0;
         }
-        if let Some(at) = from
-            && appender.log_end < at.recovery_point
-        {
-            problems.push(Problem {
-                path: appender.active.path(),
-                position: appender.active.size(),
-                reason: format!(
-                    "the log ends at offset {}, but {} was synced",
-                    appender.log_end, at.recovery_point
-                ),
-            });
-        }
         Ok(())
     }
 
-    /// Takes in a segment's batches from `position` on; where and why it stopped, if before the end.
+    /// Takes in a segment's batches from a position on. Damage is kept in a log that somebody else wrote; behind the
+    /// recovery point of our own it is given back, to cut the log there.
     fn rescan_segment(
         &self,
         appender: &mut Appender,
-        segment: &Segment,
-        position: u64,
-        fits: impl Fn(i64, i64) -> bool,
-    ) -> io::Result<Option<(u64, String)>> {
+        scan: &Rescan<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> io::Result<Option<Region>> {
+        let segment = scan.segment;
+        if segment.size() == 0 {
+            return Ok(None);
+        }
         let limits = index_limits(&self.config());
-        let mut scan = BatchScan::whole(segment, position);
-        loop {
-            let batch = match scan.next() {
-                Ok(None) => return Ok(None),
-                Ok(Some(batch)) => batch,
-                Err(ScanError::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                    return Err(error);
-                }
-                Err(ScanError::Io(_)) => {
-                    return Ok(Some((scan.position(), "the file ends".to_owned())));
-                }
-                Err(ScanError::Corrupt { position, .. }) if segment.is_unused_from(position)? => {
-                    segment.set_size(position)?;
+        let around = Surroundings {
+            lower: appender.log_end,
+            upper: scan.upper.unwrap_or(i64::MAX),
+            epochs: &[],
+        };
+        let mut walk = Walk::new(segment.file()?, scan.position, segment.size(), around, &[]);
+        while let Some(piece) = walk.next()? {
+            let batch = match piece {
+                Piece::Batch(batch) => batch,
+                Piece::Damage(region)
+                    if region.end == segment.size()
+                        && segment.is_unused_from(region.position)? =>
+                {
+                    segment.set_size(region.position)?;
                     return Ok(None);
                 }
-                Err(ScanError::Corrupt { position, reason }) => {
-                    return Ok(Some((position, reason)));
+                // An end that is not a whole batch is a write that was under way.
+                Piece::Damage(region) if !scan.keeps_damage || region.end == segment.size() => {
+                    return Ok(Some(region));
+                }
+                Piece::Damage(region) => {
+                    problems.push(Problem {
+                        path: segment.path(),
+                        position: region.position,
+                        reason: format!(
+                            "{}; offsets {} to {} cannot be read",
+                            region.reason,
+                            region.first_offset,
+                            region.next_offset - 1
+                        ),
+                    });
+                    self.note(segment, &region);
+                    let first_open = appender.producers.open_transactions().min();
+                    let from = first_open.unwrap_or(region.first_offset);
+                    segment.note_undecided(from..region.next_offset);
+                    appender.log_end = region.next_offset;
+                    continue;
                 }
             };
-            if !fits(appender.log_end, batch.header.base_offset) {
-                let reason = format!(
-                    "the batch has base offset {}, the one before ends at {}",
-                    batch.header.base_offset, appender.log_end
-                );
-                return Ok(Some((batch.position, reason)));
+            let has_gap = batch.header.base_offset != appender.log_end;
+            if has_gap && !scan.keeps_damage {
+                return Ok(Some(Region {
+                    position: batch.position,
+                    end: segment.size(),
+                    first_offset: appender.log_end,
+                    next_offset: batch.header.base_offset,
+                    reason: format!(
+                        "the batch has base offset {}, the one before ends at {}",
+                        batch.header.base_offset, appender.log_end
+                    ),
+                }));
             }
-            let marker = match marker_of(&mut scan, &batch) {
-                Ok(marker) => marker,
-                Err(reason) => return Ok(Some((batch.position, reason))),
-            };
+            let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
+            let marker = marker_of(bytes).map_err(io::Error::other)?;
             self.take_in(appender, segment, &batch, marker);
             segment.reindex(&indexed(&batch), limits);
         }
+        Ok(None)
     }
 
     fn report_cut(
@@ -440,19 +450,26 @@ impl Log {
         });
     }
 
-    /// Ends the log at a bad batch: that segment is cut, later ones go.
+    /// Ends the log at a bad batch behind the recovery point. What is sound behind it was never promised to anybody;
+    /// it is set aside, not lost.
     fn cut_at(
         &self,
         appender: &mut Appender,
         index: usize,
-        position: u64,
-        reason: String,
+        region: &Region,
         problems: &mut Vec<Problem>,
     ) -> io::Result<()> {
         let segment = Arc::clone(&self.segments.read()[index]);
-        self.report_cut(appender, &segment, position, &reason, problems);
-        self.drop_segments_behind(segment.base_offset())?;
-        segment.truncate(position, appender.log_end)?;
+        let mut reason = region.reason.clone();
+        if let Some(aside) = self.set_tail_aside(&segment, region)? {
+            reason += &format!(
+                "; sound batches behind it are set aside in {}",
+                aside.display()
+            );
+        }
+        self.report_cut(appender, &segment, region.position, &reason, problems);
+        self.set_segments_aside(segment.base_offset())?;
+        segment.truncate(region.position, appender.log_end)?;
         // Another crash must not bring back what readers have seen go.
         segment.sync(&*self.shared.fs)?;
         self.shared.fs.sync_dir(&self.dir)?;
@@ -461,16 +478,14 @@ impl Log {
     }
 }
 
-/// The end of the last sound batch.
-fn sound_end(segment: &Segment, from: u64) -> io::Result<u64> {
-    let mut scan = BatchScan::whole(segment, from);
-    loop {
-        match scan.next() {
-            Ok(Some(_)) => {}
-            Ok(None) | Err(ScanError::Corrupt { .. }) => return Ok(scan.position()),
-            Err(ScanError::Io(error)) => return Err(error),
-        }
-    }
+/// A segment that is read anew.
+struct Rescan<'a> {
+    segment: &'a Segment,
+    /// What lies before is known.
+    position: u64,
+    keeps_damage: bool,
+    /// Where the next segment begins.
+    upper: Option<i64>,
 }
 
 /// Removes the segments that lie wholly below the log's start: a crash may have come between the checkpoint that moved
@@ -517,7 +532,8 @@ fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, Segmen
             SegmentFile::OffsetIndex => sizes.offset_index = entry.len,
             SegmentFile::TimeIndex => sizes.time_index = entry.len,
             SegmentFile::AbortedIndex => sizes.aborted_index = entry.len,
-            SegmentFile::Log | SegmentFile::ProducerSnapshot | SegmentFile::Checksums => {}
+            SegmentFile::Checksums => sizes.has_sidecar = true,
+            SegmentFile::Log | SegmentFile::ProducerSnapshot => {}
         }
     }
     Ok(found)

@@ -7,10 +7,12 @@ mod append;
 mod check;
 mod checkpoint;
 mod cut;
+mod damage;
 mod delete_records;
 mod error;
 mod index_repair;
 mod load;
+mod losses;
 mod positions;
 mod read;
 mod redo;
@@ -18,6 +20,7 @@ mod replace;
 mod replay;
 mod retention;
 mod roll;
+mod scrub;
 mod stability;
 mod time;
 mod watch;
@@ -30,7 +33,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::LogConfig;
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochTable, LeaderEpochs};
 use crate::journal::{FlushListener, Lsn};
 use crate::producer_state::{ProducerEntry, ProducerStates, VerificationGuard};
 use crate::segment::{IndexLimits, Segment};
@@ -38,11 +41,13 @@ use crate::store::{Health, Shared, StoreError};
 
 pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
+pub use damage::DamagedRegion;
 pub use delete_records::{DeleteRecordsError, DeletedRecords};
 pub use error::{AppendError, ReadError};
 pub(crate) use load::LoadPlan;
 pub use read::{Isolation, ReadResult};
 pub(crate) use redo::{RedoChange, RedoEntry};
+pub(crate) use scrub::Scrubbed;
 pub use stability::LogOffsets;
 pub(crate) use stability::TransactionChange;
 pub use time::TimestampOffset;
@@ -82,6 +87,8 @@ pub struct Log {
     progress: Arc<Progress>,
     listener: ListenerHandle,
     positions: Positions,
+    /// Which leader epoch wrote what, for readers.
+    epochs: EpochTable,
     /// One index at a time is checked or built anew.
     repairing: Mutex<()>,
     /// One change of the list of segments at a time, but for those at its end.

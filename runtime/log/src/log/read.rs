@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
 
+use super::damage::{Place, refused};
 use super::{Life, Log, LogOffsets, ReadError};
 use crate::index::AbortedTxn;
-use crate::segment::{BatchScan, ScanError, Segment};
+use crate::segment::{Anchor, BatchScan, Contradiction, ScanError, Segment, Surroundings};
 
 /// Up to where a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,15 @@ pub struct ReadResult {
     pub aborted: Vec<AbortedTxn>,
 }
 
+/// What a read asks of a segment.
+struct Wanted {
+    offset: i64,
+    bound: i64,
+    log_end: i64,
+    max_bytes: usize,
+    min_one: bool,
+}
+
 /// Batches of one segment.
 struct Found {
     bytes: Bytes,
@@ -58,7 +68,7 @@ struct Found {
 
 impl Log {
     /// Reads at most `max_bytes` of whole batches from `offset` on; with `min_one` the first batch comes even when it
-    /// alone is larger. Every batch's CRC is checked.
+    /// alone is larger. Every batch's CRC is checked, unless the scrub has done so.
     pub fn read(
         &self,
         offset: i64,
@@ -94,9 +104,17 @@ impl Log {
                 log_end: offsets.log_end,
             });
         }
+        let wanted = Wanted {
+            offset,
+            bound,
+            log_end: offsets.log_end,
+            max_bytes,
+            min_one,
+        };
         let mut found = None;
-        for segment in &segments {
-            found = self.read_segment(segment, offset, bound, max_bytes, min_one)?;
+        for (index, segment) in segments.iter().enumerate() {
+            let next_base = segments.get(index + 1).map(|next| next.base_offset());
+            found = self.read_segment(segment, &wanted, next_base)?;
             if found.is_some() {
                 break;
             }
@@ -125,6 +143,10 @@ impl Log {
                 .check_indexes(segment)
                 .and_then(|()| segment.collect_aborted(from, to, &mut found))
                 .map_err(|error| self.read_failed(segment, error))?;
+            if segment.is_undecided(&(from..to)) {
+                let reason = "the end of a transaction is lost in damaged bytes, and so is the index that told it";
+                return Err(corrupt(segment, 0, reason.to_owned()));
+            }
             if is_complete {
                 break;
             }
@@ -132,27 +154,67 @@ impl Log {
         Ok(found)
     }
 
-    /// Reads batches of one segment; none when there is no batch from `offset` on in it.
+    /// Reads batches of one segment; none when there is no batch from `offset` on in it. `next_base` is where the
+    /// next segment begins.
     fn read_segment(
         &self,
         segment: &Arc<Segment>,
-        offset: i64,
-        bound: i64,
-        max_bytes: usize,
-        min_one: bool,
+        wanted: &Wanted,
+        next_base: Option<i64>,
     ) -> Result<Option<Found>, ReadError> {
-        let Some(position) = self.locate(segment, offset)? else {
-            return Ok(None);
-        };
+        let offset = wanted.offset;
+        let upper = next_base.unwrap_or(wanted.log_end);
+        if let Some(region) = segment.damage_at(offset) {
+            return Err(refused(segment, &region));
+        }
+        let found = self.locate(segment, offset).and_then(|place| match place {
+            Some((position, lower)) => self.read_at(segment, wanted, position, lower, upper),
+            None => Ok(None),
+        });
+        match found {
+            // Whatever led there may lie, or what stands there: the batches themselves tell.
+            Err(ReadError::Corrupt { .. }) => match self.find(segment, offset)? {
+                Place::Batch {
+                    position,
+                    lower,
+                    upper,
+                } => self.read_at(segment, wanted, position, lower, upper),
+                Place::Damage(region) => Err(refused(segment, &region)),
+                Place::Behind => Ok(None),
+            },
+            // Offsets are left out up to the next segment, or the file lost its end.
+            Ok(None) if next_base.is_some_and(|next| offset < next) => {
+                self.check_indexes(segment)
+                    .map_err(|error| self.read_failed(segment, error))?;
+                match segment.damage_at(offset) {
+                    Some(region) => Err(refused(segment, &region)),
+                    None => Ok(None),
+                }
+            }
+            found => found,
+        }
+    }
+
+    /// Reads batches from a position, where one stands that has `lower` as its least offset.
+    fn read_at(
+        &self,
+        segment: &Arc<Segment>,
+        wanted: &Wanted,
+        position: u64,
+        lower: i64,
+        upper: i64,
+    ) -> Result<Option<Found>, ReadError> {
         let available = segment.size().saturating_sub(position);
         let available = usize::try_from(available).unwrap_or(usize::MAX);
         if available == 0 {
             return Ok(None);
         }
-        let least = if min_one { HEADER_LEN } else { 0 };
-        let mut buffer = vec![0; max_bytes.max(least).min(available)];
+        let least = if wanted.min_one { HEADER_LEN } else { 0 };
+        let mut buffer = vec![0; wanted.max_bytes.max(least).min(available)];
         self.fill(segment, &mut buffer, position)?;
-        if min_one && let Ok(first) = BatchHeader::parse(&buffer) {
+        if wanted.min_one
+            && let Ok(first) = BatchHeader::parse(&buffer)
+        {
             let size = first.size_in_bytes();
             if size > buffer.len() {
                 if size > available {
@@ -164,7 +226,23 @@ impl Log {
                 self.fill(segment, &mut buffer[read..], position + read as u64)?;
             }
         }
-        let (len, next_offset) = check_run(segment, &buffer, position, available, bound)?;
+        let epochs = self.epochs.entries();
+        let around = Surroundings {
+            lower,
+            upper,
+            epochs: &epochs,
+        };
+        let run = Run {
+            buffer: &buffer,
+            available,
+            bound: wanted.bound,
+            checks_crc: !segment.is_scrubbed(),
+        };
+        let (len, next_offset) = run
+            .check(around, |at, header| {
+                self.fill(segment, header, position + at as u64).is_ok()
+            })
+            .map_err(|reason| corrupt(segment, position, reason))?;
         buffer.truncate(len);
         if buffer.capacity() > 2 * len {
             buffer.shrink_to_fit();
@@ -175,56 +253,62 @@ impl Log {
         }
         Ok(Some(Found {
             bytes: Bytes::from(buffer),
-            next_offset: next_offset.max(offset),
+            next_offset: next_offset.max(wanted.offset),
         }))
     }
 
-    /// Where the first batch whose last offset is at least `offset` begins.
+    /// Where the first batch whose last offset is at least `offset` begins, and the least offset that it may have.
     pub(super) fn locate(
         &self,
         segment: &Arc<Segment>,
         offset: i64,
-    ) -> Result<Option<u64>, ReadError> {
+    ) -> Result<Option<(u64, i64)>, ReadError> {
         if let Some(position) = self.positions.find(offset, segment.id()) {
-            return Ok(Some(position));
+            return Ok(Some((position, offset)));
         }
-        if offset <= segment.base_offset() {
-            return Ok((segment.size() > 0).then_some(0));
+        let base_offset = segment.base_offset();
+        if offset <= base_offset {
+            return Ok((segment.size() > 0).then_some((0, base_offset)));
         }
-        let start = self
+        let anchor = self
             .check_indexes(segment)
-            .and_then(|()| segment.position_before(offset))
+            .and_then(|()| segment.anchor_before(offset))
             .map_err(|error| self.read_failed(segment, error))?;
-        match self.scan_to(segment, start, offset) {
-            // The index may lie; the batches do not.
-            Err(ReadError::Corrupt { .. }) if start > 0 => self.scan_to(segment, 0, offset),
-            found => found,
-        }
+        self.scan_to(segment, anchor, offset)
     }
 
     fn scan_to(
         &self,
         segment: &Segment,
-        start: u64,
+        anchor: Option<Anchor>,
         offset: i64,
-    ) -> Result<Option<u64>, ReadError> {
-        let mut scan = BatchScan::headers(segment, start);
+    ) -> Result<Option<(u64, i64)>, ReadError> {
+        let mut scan = BatchScan::headers(segment, anchor.map_or(0, |anchor| anchor.position));
+        let mut lower = segment.base_offset();
+        let mut anchor = anchor;
         while let Some(batch) = scan
             .next()
             .map_err(|error| self.scan_failed(segment, error))?
         {
-            let is_behind =
-                batch.position == start && start > 0 && batch.header.last_offset() > offset;
-            if batch.header.base_offset < segment.base_offset() || is_behind {
+            let header = batch.header;
+            let fits = match anchor.take() {
+                Some(anchor) => {
+                    lower = header.base_offset;
+                    anchor.last_offset == header.last_offset()
+                }
+                None => header.base_offset >= lower,
+            };
+            if !fits {
                 let reason = format!(
                     "the batch of offset {} does not belong there",
-                    batch.header.base_offset
+                    header.base_offset
                 );
                 return Err(corrupt(segment, batch.position, reason));
             }
-            if batch.header.last_offset() >= offset {
-                return Ok(Some(batch.position));
+            if header.last_offset() >= offset {
+                return Ok(Some((batch.position, lower)));
             }
+            lower = header.next_offset();
         }
         Ok(None)
     }
@@ -258,59 +342,112 @@ impl Log {
     }
 }
 
-/// How many bytes of `buffer` are whole, sound batches below `bound`, and the offset after them. Damage behind a
-/// sound batch is left to the read that begins there.
-fn check_run(
-    segment: &Segment,
-    buffer: &[u8],
-    position: u64,
+/// What was read, to be checked before it is served.
+struct Run<'a> {
+    buffer: &'a [u8],
+    /// Bytes from the buffer's start to the segment's end.
     available: usize,
     bound: i64,
-) -> Result<(usize, i64), ReadError> {
-    let mut len = 0;
-    let mut next_offset = -1;
-    while len < buffer.len() {
-        match check_next(&buffer[len..], available - len, bound) {
-            Ok(Some(header)) => {
-                len += header.size_in_bytes();
-                next_offset = header.next_offset();
-            }
-            Ok(None) => break,
-            Err(reason) if len == 0 => return Err(corrupt(segment, position, reason)),
-            Err(_) => break,
-        }
-    }
-    Ok((len, next_offset))
+    checks_crc: bool,
 }
 
-/// The batch at the start of `bytes`; none when it is cut off by the buffer or lies at the bound.
-fn check_next(bytes: &[u8], available: usize, bound: i64) -> Result<Option<BatchHeader>, String> {
-    if bytes.len() < HEADER_LEN {
-        return if available < HEADER_LEN {
-            Err(format!(
-                "only {available} bytes are left, a header has {HEADER_LEN}"
-            ))
-        } else {
-            Ok(None)
+impl Run<'_> {
+    /// How many bytes are whole, sound batches below the bound that fit where they are, and the offset after them.
+    /// Damage behind a sound batch is left to the read that begins there. `read` reads behind the buffer.
+    fn check(
+        &self,
+        mut around: Surroundings<'_>,
+        read: impl Fn(usize, &mut [u8]) -> bool,
+    ) -> Result<(usize, i64), String> {
+        let mut len = 0;
+        let mut next_offset = -1;
+        while len < self.buffer.len() {
+            match self.check_next(len, &around, &read) {
+                Ok(Some(header)) => {
+                    len += header.size_in_bytes();
+                    next_offset = header.next_offset();
+                    around.lower = next_offset;
+                }
+                Ok(None) => break,
+                Err(reason) if len == 0 => return Err(reason),
+                Err(_) => break,
+            }
+        }
+        Ok((len, next_offset))
+    }
+
+    /// The batch at a place of the buffer; none when it is cut off by the buffer or lies at the bound.
+    fn check_next(
+        &self,
+        at: usize,
+        around: &Surroundings<'_>,
+        read: impl Fn(usize, &mut [u8]) -> bool,
+    ) -> Result<Option<BatchHeader>, String> {
+        let bytes = &self.buffer[at..];
+        let available = self.available - at;
+        if bytes.len() < HEADER_LEN {
+            return if available < HEADER_LEN {
+                Err(format!(
+                    "only {available} bytes are left, a header has {HEADER_LEN}"
+                ))
+            } else {
+                Ok(None)
+            };
+        }
+        let header = BatchHeader::parse(bytes).map_err(|error| error.to_string())?;
+        let size = header.size_in_bytes();
+        if size > available {
+            return Err(format!(
+                "the batch has {size} bytes, only {available} are left"
+            ));
+        }
+        // What an append is just adding lies there too, before all is known of it.
+        if at > 0 && header.base_offset >= self.bound {
+            return Ok(None);
+        }
+        around.check(&header)?;
+        if header.base_offset > around.lower {
+            self.check_gap(at + size, &header, around, read)?;
+        }
+        if header.base_offset >= self.bound {
+            return Ok(None);
+        }
+        let Some(bytes) = bytes.get(..size) else {
+            return Ok(None);
         };
+        if self.checks_crc {
+            BatchView::parse(bytes)
+                .and_then(|batch| batch.verify_crc())
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Some(header))
     }
-    let header = BatchHeader::parse(bytes).map_err(|error| error.to_string())?;
-    let size = header.size_in_bytes();
-    if size > available {
-        return Err(format!(
-            "the batch has {size} bytes, only {available} are left"
-        ));
+
+    /// Offsets may be left out before a batch by a compaction, or its base offset lies; the next batch tells.
+    fn check_gap(
+        &self,
+        next_at: usize,
+        header: &BatchHeader,
+        around: &Surroundings<'_>,
+        read: impl Fn(usize, &mut [u8]) -> bool,
+    ) -> Result<(), String> {
+        if self.available - next_at < HEADER_LEN {
+            return Ok(());
+        }
+        let mut bytes = [0; HEADER_LEN];
+        match self.buffer.get(next_at..next_at + HEADER_LEN) {
+            Some(found) => bytes.copy_from_slice(found),
+            None if read(next_at, &mut bytes) => {}
+            None => return Ok(()),
+        }
+        let Ok(next) = BatchHeader::parse(&bytes) else {
+            return Ok(());
+        };
+        match around.contradiction(header, &next, None) {
+            Some(_) => Err(Contradiction::reason(header, &next)),
+            None => Ok(()),
+        }
     }
-    if header.base_offset >= bound {
-        return Ok(None);
-    }
-    let Some(bytes) = bytes.get(..size) else {
-        return Ok(None);
-    };
-    BatchView::parse(bytes)
-        .and_then(|batch| batch.verify_crc())
-        .map_err(|error| error.to_string())?;
-    Ok(Some(header))
 }
 
 fn corrupt(segment: &Segment, position: u64, reason: String) -> ReadError {

@@ -7,9 +7,7 @@ use millstream_records::{BatchError, BatchView, ControlRecord, Marker};
 use super::{Appender, Log};
 use crate::index::AbortedEntry;
 use crate::producer_state::{BatchFacts, ProducerStates, ProducerUpdate};
-use crate::segment::{
-    BatchScan, IndexedBatch, ScanError, ScannedBatch, Segment, SegmentFile, path_of,
-};
+use crate::segment::{IndexedBatch, Piece, ScannedBatch, Segment, SegmentFile, path_of};
 
 /// A producer snapshot larger than this is not believed (some 5 million producers).
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
@@ -65,7 +63,7 @@ impl Log {
         update.apply(producers);
     }
 
-    /// The producers' states at `end`, from the newest snapshot of a segment and the batches behind it.
+    /// The producers' states at `end`, from the newest snapshot of a segment and the sound batches behind it.
     pub(super) fn replay_producers(&self, end: i64) -> io::Result<ProducerStates> {
         let segments = self.segments.read().clone();
         let mut first = 0;
@@ -79,16 +77,22 @@ impl Log {
             }
         }
         for segment in &segments[first..] {
-            let mut scan = BatchScan::headers(segment, 0);
-            while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
+            let sight = self.sight_at_rest(segment);
+            let Some(mut walk) = Self::walk(segment, &sight)? else {
+                continue;
+            };
+            while let Some(piece) = walk.next()? {
+                let Piece::Batch(batch) = piece else {
+                    continue;
+                };
                 if batch.header.base_offset >= end {
                     return Ok(producers);
                 }
                 if batch.header.has_producer_id() {
-                    let marker = marker_of(&mut scan, &batch).map_err(io::Error::other)?;
+                    let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
                     let facts = BatchFacts {
                         header: &batch.header,
-                        marker,
+                        marker: marker_of(bytes).map_err(io::Error::other)?,
                         now_ms: self.shared.clock.now_ms(),
                     };
                     ProducerUpdate::stored(&producers, &facts).apply(&mut producers);
@@ -123,17 +127,8 @@ pub(super) fn indexed(batch: &ScannedBatch) -> IndexedBatch {
 }
 
 /// The marker that a control batch holds, with the epoch of its coordinator.
-pub(super) fn marker_of(
-    scan: &mut BatchScan<'_>,
-    batch: &ScannedBatch,
-) -> Result<Option<(Marker, i32)>, String> {
-    if !batch.header.is_control() {
-        return Ok(None);
-    }
-    let bytes = scan
-        .batch_bytes(batch)
-        .map_err(|error| error.into_io().to_string())?;
-    BatchView::parse(bytes)
+pub(super) fn marker_of(batch: &[u8]) -> Result<Option<(Marker, i32)>, String> {
+    BatchView::parse(batch)
         .and_then(|batch| marker_in(&batch))
         .map_err(|error| error.to_string())
 }

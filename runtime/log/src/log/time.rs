@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use millstream_records::{BatchView, TimestampType};
 
+use super::damage::{Stopped, refused};
 use super::{Isolation, Log, ReadError};
-use crate::segment::{BatchScan, ScannedBatch, Segment};
+use crate::segment::{ScannedBatch, Segment};
 
 /// A compressed batch is decompressed to at most this much to find a record's timestamp; beyond it the batch's first
 /// offset stands for all. Bounds what a hostile producer's batch can make a time lookup allocate.
@@ -89,61 +90,58 @@ impl Log {
         bound: i64,
         is_wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        let Some(start) = self.locate(segment, from)? else {
-            return Ok(None);
-        };
-        let mut scan = BatchScan::headers(segment, start);
-        while let Some(batch) = scan
-            .next()
-            .map_err(|error| self.scan_failed(segment, error))?
-        {
+        let found = self.visit_from(segment, from, |walk, batch, _| {
             if batch.header.base_offset >= bound {
-                break;
+                return Ok(Some(None));
             }
             if !is_wanted(batch.header.max_timestamp) {
-                continue;
+                return Ok(None);
             }
-            let found = find_record(&mut scan, &batch, from, &is_wanted)
-                .map_err(|error| self.scan_failed(segment, error))?;
-            if found.is_some() {
-                return Ok(found);
+            let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
+            Ok(find_record(bytes, batch, from, &is_wanted).map(Some))
+        });
+        match found {
+            Ok(Some(found)) => Ok(found),
+            // Lost bytes at the segment's end.
+            Ok(None) => match segment.damage_from(from) {
+                Some(region) if region.first_offset < bound => Err(refused(segment, &region)),
+                _ => Ok(None),
+            },
+            // What is sought may have been there.
+            Err(Stopped::Damage(region)) if region.first_offset < bound => {
+                Err(refused(segment, &region))
             }
+            Err(Stopped::Damage(_)) => Ok(None),
+            Err(Stopped::Io(error)) => Err(self.read_failed(segment, error)),
         }
-        Ok(None)
     }
 }
 
+/// The first wanted record of a sound batch, from `from` on.
 fn find_record(
-    scan: &mut BatchScan<'_>,
+    bytes: &[u8],
     batch: &ScannedBatch,
     from: i64,
     is_wanted: impl Fn(i64) -> bool,
-) -> Result<Option<TimestampOffset>, crate::segment::ScanError> {
+) -> Option<TimestampOffset> {
     let header = batch.header;
-    let at = |timestamp, offset| {
-        Some(TimestampOffset {
-            timestamp,
-            offset,
-            leader_epoch: header.leader_epoch,
-        })
+    let at = |timestamp, offset| TimestampOffset {
+        timestamp,
+        offset,
+        leader_epoch: header.leader_epoch,
     };
     if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Ok(at(header.max_timestamp, header.base_offset.max(from)));
+        return Some(at(header.max_timestamp, header.base_offset.max(from)));
     }
-    let corrupt = |error: millstream_records::BatchError| crate::segment::ScanError::Corrupt {
-        position: batch.position,
-        reason: error.to_string(),
-    };
-    let view = BatchView::parse(scan.batch_bytes(batch)?).map_err(corrupt)?;
-    view.verify_crc().map_err(corrupt)?;
-    let Ok(records) = view.records(DECOMPRESSED_BYTES_MAX) else {
-        return Ok(at(header.max_timestamp, header.base_offset.max(from)));
+    let Ok(records) = BatchView::parse(bytes).and_then(|view| view.records(DECOMPRESSED_BYTES_MAX))
+    else {
+        return Some(at(header.max_timestamp, header.base_offset.max(from)));
     };
     for record in records.iter() {
         let Ok(record) = record else { break };
         if record.offset >= from && is_wanted(record.timestamp) {
-            return Ok(at(record.timestamp, record.offset));
+            return Some(at(record.timestamp, record.offset));
         }
     }
-    Ok(None)
+    None
 }

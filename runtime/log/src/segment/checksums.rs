@@ -98,6 +98,13 @@ impl Segment {
             .store(true, std::sync::atomic::Ordering::Release);
     }
 
+    /// They are to be compared again before their next use.
+    pub(crate) fn distrust_indexes(&self) {
+        *self.expected.lock() = None;
+        self.trusted
+            .store(false, std::sync::atomic::Ordering::Release);
+    }
+
     pub(crate) fn sidecar(&self, fs: &dyn FileSystem) -> io::Result<Option<Sidecar>> {
         Sidecar::read(fs, &self.file_path(SegmentFile::Checksums))
     }
@@ -111,10 +118,16 @@ impl Segment {
         }
     }
 
-    /// Writes the sidecar for the segment as it is in its files now.
-    pub(super) fn write_sidecar(&self, fs: &dyn FileSystem) -> io::Result<()> {
+    /// Ends a segment that has lost its end: its sidecar goes on telling how many bytes it had.
+    pub(crate) fn seal_short(&self, fs: &dyn FileSystem, log_bytes: u64) -> io::Result<()> {
+        self.finish_indexes()?;
+        self.write_sidecar(fs, log_bytes)
+    }
+
+    /// Writes the sidecar for the indexes as they are in their files now.
+    pub(super) fn write_sidecar(&self, fs: &dyn FileSystem, log_bytes: u64) -> io::Result<()> {
         let sidecar = Sidecar {
-            log_bytes: self.size(),
+            log_bytes,
             indexes: self.index_checksums()?,
         };
         let text = sidecar.text();

@@ -1,6 +1,7 @@
 //! A segment: one `.log` file of batches back to back, with its indexes.
 
 mod checksums;
+mod damage;
 mod departure;
 mod names;
 mod open_files;
@@ -17,14 +18,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::fs::FileSystem;
-use crate::index::{AbortedEntry, AbortedTxn, EntryFile, OffsetEntry, TimeEntry};
+use crate::index::{AbortedEntry, AbortedTxn, Checksum, EntryFile, OffsetEntry, TimeEntry};
 
 pub(crate) use checksums::Sidecar;
 pub(crate) use names::{SegmentFile, Suffix, path_of};
 pub(crate) use open_files::{CachedFile, OpenFiles};
 pub(crate) use rolling::Incoming;
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
-pub(crate) use walk::{Piece, Surroundings, Walk};
+pub(crate) use walk::{Anchor, Contradiction, Piece, Region, Surroundings, Walk};
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +50,12 @@ pub(crate) struct SegmentSizes {
     pub(crate) offset_index: u64,
     pub(crate) time_index: u64,
     pub(crate) aborted_index: u64,
+    /// Whether there is a file with checksums.
+    pub(crate) has_sidecar: bool,
 }
 
-/// How many entries the indexes of a segment have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct IndexEntries {
-    pub(crate) offset: u32,
-    pub(crate) time: u32,
-    pub(crate) aborted: u32,
-}
+/// What the indexes of a segment hold: offset, time and aborted index.
+pub(crate) type IndexSums = [Checksum; 3];
 
 /// When indexes get an entry and when they are full; from the log's settings.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +116,9 @@ pub(crate) struct Segment {
     unsynced: AtomicBool,
     /// See `checksums.rs`.
     trusted: AtomicBool,
+    /// What the indexes must begin with to be trusted, where a checkpoint says that.
+    expected: Mutex<Option<IndexSums>>,
+    damage: damage::DamageList,
     indexes: RwLock<Indexes>,
 }
 
@@ -132,7 +133,8 @@ impl Segment {
     ) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let file = |kind| files.file(path_of(dir, base_offset, kind));
-        let is_empty = sizes.log == 0;
+        // An empty file that has a sidecar may have lost what it held.
+        let is_empty = sizes.log == 0 && !sizes.has_sidecar;
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             base_offset,
@@ -145,6 +147,8 @@ impl Segment {
             is_sealed: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
             trusted: AtomicBool::new(is_empty),
+            expected: Mutex::new(None),
+            damage: damage::DamageList::default(),
             indexes: RwLock::new(Indexes {
                 offset: EntryFile::new(file(SegmentFile::OffsetIndex), sizes.offset_index),
                 time: EntryFile::new(file(SegmentFile::TimeIndex), sizes.time_index),
@@ -296,7 +300,7 @@ impl Segment {
         self.is_sealed.store(true, Ordering::Relaxed);
         self.give_room_back()?;
         self.finish_indexes()?;
-        self.write_sidecar(fs)
+        self.write_sidecar(fs, self.size())
     }
 
     fn finish_indexes(&self) -> io::Result<()> {
@@ -339,9 +343,9 @@ impl Segment {
 
     /// A position from which a scan forward meets the batch that holds `offset`, if there is one.
     pub(crate) fn position_before(&self, offset: i64) -> io::Result<u64> {
-        let relative = offset - self.base_offset;
-        let position = self.indexes.read().offset.position_before(relative)?;
-        Ok(if position < self.size() { position } else { 0 })
+        Ok(self
+            .anchor_before(offset)?
+            .map_or(0, |anchor| anchor.position))
     }
 
     /// The offset from which a search for `timestamp` has to look.
@@ -377,8 +381,14 @@ impl Segment {
         {
             from = u64::try_from(entry.position).unwrap_or(0);
         }
-        let mut scan = BatchScan::headers(self, if from < end { from } else { 0 }).until(end);
-        while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
+        if end == 0 {
+            return Ok(largest);
+        }
+        let mut walk = self.walk(if from < end { from } else { 0 }, end)?;
+        while let Some(piece) = walk.next()? {
+            let Piece::Batch(batch) = piece else {
+                continue;
+            };
             let header = batch.header;
             if largest
                 .is_none_or(|largest: BatchTimestamp| header.max_timestamp > largest.timestamp)
@@ -390,6 +400,16 @@ impl Segment {
             }
         }
         Ok(largest)
+    }
+
+    /// Walks the segment over damage, knowing nothing but its base offset.
+    fn walk(&self, from: u64, end: u64) -> io::Result<Walk<'static>> {
+        let around = Surroundings {
+            lower: self.base_offset,
+            upper: i64::MAX,
+            epochs: &[],
+        };
+        Ok(Walk::new(self.log.get()?, from, end, around, &[]))
     }
 
     /// Cuts the segment at `position`, where the batch with base offset `offset` begins, and its indexes with it.
@@ -412,22 +432,43 @@ impl Segment {
         indexes.truncate(offsets, times, aborted, position == 0)
     }
 
-    pub(crate) fn index_entries(&self) -> IndexEntries {
-        let indexes = self.indexes.read();
-        let count =
-            |entries: usize| u32::try_from(entries).expect("an index has fewer than 2^32 entries");
-        IndexEntries {
-            offset: count(indexes.offset.len()),
-            time: count(indexes.time.len()),
-            aborted: count(indexes.aborted.len()),
-        }
+    /// What the indexes hold now, entries in memory too.
+    pub(crate) fn index_sums(&self) -> io::Result<IndexSums> {
+        let mut indexes = self.indexes.write();
+        Ok([
+            indexes.offset.checksum_of_all()?,
+            indexes.time.checksum_of_all()?,
+            indexes.aborted.checksum_of_all()?,
+        ])
     }
 
-    /// Keeps the first entries of the indexes, whatever lies behind them.
-    pub(crate) fn restore_indexes(&self, entries: IndexEntries) -> io::Result<()> {
+    /// Keeps what a checkpoint had of the indexes, whatever lies behind. It is compared before the first use.
+    pub(crate) fn restore_indexes(&self, sums: IndexSums) -> io::Result<()> {
         let mut indexes = self.indexes.write();
-        let (offsets, times, aborted) = (entries.offset, entries.time, entries.aborted);
-        indexes.truncate(offsets as usize, times as usize, aborted as usize, false)
+        indexes.offset.restore(sums[0])?;
+        indexes.time.restore(sums[1])?;
+        indexes.aborted.restore(sums[2])?;
+        indexes.bytes_since_entry = 0;
+        indexes.largest = None;
+        indexes.first_timestamp = None;
+        *self.expected.lock() = Some(sums);
+        self.trusted.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the indexes begin with what a checkpoint said; `None` when none did.
+    pub(crate) fn indexes_begin_as_expected(&self) -> Option<io::Result<bool>> {
+        let sums = (*self.expected.lock())?;
+        let indexes = self.indexes.read();
+        let matches = || -> io::Result<bool> {
+            Ok(indexes.offset.begins_with(sums[0])?
+                && indexes.time.begins_with(sums[1])?
+                && indexes.aborted.begins_with(sums[2])?)
+        };
+        Some(match matches() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            result => result,
+        })
     }
 
     /// Cuts the batches at `position` and leaves the indexes.
@@ -436,6 +477,7 @@ impl Segment {
             self.log.get_or_create()?.set_len(position)?;
         }
         self.size.store(position, Ordering::Release);
+        self.forget_damage_from(position);
         Ok(())
     }
 
@@ -446,6 +488,7 @@ impl Segment {
 
     /// Forgets the indexes, to be built anew by [`Segment::reindex`].
     pub(crate) fn clear_indexes(&self) -> io::Result<()> {
+        *self.expected.lock() = None;
         self.indexes.write().truncate(0, 0, 0, true)
     }
 

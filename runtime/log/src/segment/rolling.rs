@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{BatchScan, IndexLimits, ScanError, Segment};
+use super::{IndexLimits, Piece, Segment};
 use crate::fs::FileSystem;
 use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
 
@@ -80,10 +80,17 @@ impl Segment {
         if let Some(known) = self.indexes.read().first_timestamp {
             return Ok(known);
         }
-        let first = BatchScan::headers(self, 0)
-            .next()
-            .map_err(ScanError::into_io)?;
-        let first = first.map(|batch| batch.header.max_timestamp);
+        if self.size() == 0 {
+            return Ok(None);
+        }
+        let mut walk = self.walk(0, self.size())?;
+        let mut first = None;
+        while let Some(piece) = walk.next()? {
+            if let Piece::Batch(batch) = piece {
+                first = Some(batch.header.max_timestamp);
+                break;
+            }
+        }
         self.indexes.write().first_timestamp = Some(first);
         Ok(first)
     }

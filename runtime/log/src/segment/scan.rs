@@ -1,15 +1,13 @@
-//! Walks the batches of a segment file.
+//! Walks the headers of a segment's batches, jumping over what lies between.
 
 use std::io;
 
-use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
+use millstream_records::{BatchHeader, HEADER_LEN};
 
 use super::Segment;
 
-/// Read at once when only headers are wanted: small batches come several in one read, large ones are jumped over.
-const HEADER_WINDOW: usize = 8 << 10;
-/// Read at once when every byte is wanted.
-const WHOLE_WINDOW: usize = 256 << 10;
+/// Read at once: small batches come several in one read, large ones are jumped over.
+const WINDOW: usize = 8 << 10;
 
 /// A batch where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,38 +50,18 @@ pub(crate) struct BatchScan<'a> {
     segment: &'a Segment,
     position: u64,
     end: u64,
-    window: usize,
     buffer: Vec<u8>,
     buffer_at: u64,
-    whole: bool,
 }
 
 impl<'a> BatchScan<'a> {
-    /// Looks at headers only.
     pub(crate) fn headers(segment: &'a Segment, position: u64) -> Self {
-        Self::new(segment, position, HEADER_WINDOW, false)
-    }
-
-    /// Stops before `end`, which must be the end of a batch.
-    pub(crate) fn until(mut self, end: u64) -> Self {
-        self.end = self.end.min(end);
-        self
-    }
-
-    /// Reads every batch whole and checks its CRC.
-    pub(crate) fn whole(segment: &'a Segment, position: u64) -> Self {
-        Self::new(segment, position, WHOLE_WINDOW, true)
-    }
-
-    fn new(segment: &'a Segment, position: u64, window: usize, whole: bool) -> Self {
         Self {
             segment,
             position,
             end: segment.size(),
-            window,
             buffer: Vec::new(),
             buffer_at: position,
-            whole,
         }
     }
 
@@ -113,19 +91,8 @@ impl<'a> BatchScan<'a> {
                 "the batch has {size} bytes, only {remaining} are left"
             )));
         }
-        if self.whole {
-            let bytes = self.bytes(position, size)?;
-            BatchView::parse(bytes)
-                .and_then(|batch| batch.verify_crc())
-                .map_err(|error| corrupt(error.to_string()))?;
-        }
         self.position += size as u64;
         Ok(Some(ScannedBatch { position, header }))
-    }
-
-    /// The bytes of a batch that the scan has just returned.
-    pub(crate) fn batch_bytes(&mut self, batch: &ScannedBatch) -> Result<&[u8], ScanError> {
-        self.bytes(batch.position, batch.header.size_in_bytes())
     }
 
     /// `len` bytes at `position`, all below the end.
@@ -138,7 +105,7 @@ impl<'a> BatchScan<'a> {
             Some(start) => start,
             None => {
                 let available = usize::try_from(self.end - position).unwrap_or(usize::MAX);
-                let wanted = self.window.max(len).min(available);
+                let wanted = WINDOW.max(len).min(available);
                 self.buffer.clear();
                 self.buffer.resize(wanted, 0);
                 self.segment.read_at(&mut self.buffer, position)?;

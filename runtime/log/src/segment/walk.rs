@@ -3,14 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
+use millstream_records::{BatchHeader, BatchView, HEADER_LEN, LOG_OVERHEAD};
 
 use super::ScannedBatch;
 use crate::checkpoint::EpochStart;
 use crate::fs::File;
 
-/// Read at once.
-const WINDOW: usize = 256 << 10;
+/// Read at once: a walk that ends soon reads little.
+const WINDOW_MIN: usize = 16 << 10;
+const WINDOW_MAX: usize = 256 << 10;
+/// A run of zeros is looked at in steps of this.
+const ZEROS_WINDOW: usize = 4 << 10;
 /// A search for the next sound batch computes checksums over at most so many times the bytes that it searches. Bytes
 /// that look like one batch header after the other would cost the square of their length otherwise.
 const SEARCH_FACTOR: u64 = 4;
@@ -29,6 +32,13 @@ pub(crate) struct Region {
     pub(crate) reason: String,
 }
 
+/// A place where a batch is known to begin, and the offset that it ends with; from an index that can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    pub(crate) position: u64,
+    pub(crate) last_offset: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
     Batch(ScannedBatch),
@@ -41,7 +51,7 @@ pub(crate) enum Piece {
 pub(crate) struct Surroundings<'a> {
     /// The least offset that the next batch may have.
     pub(crate) lower: i64,
-    /// All offsets are below this one.
+    /// Offsets that leave others out before them are below this one.
     pub(crate) upper: i64,
     /// Which leader epoch wrote what; nothing is known of offsets before the first.
     pub(crate) epochs: &'a [EpochStart],
@@ -57,7 +67,7 @@ impl Surroundings<'_> {
                 self.lower
             ));
         }
-        if last >= self.upper {
+        if base > self.lower && last >= self.upper {
             return Err(format!(
                 "the batch ends with offset {last}, what follows begins at {}",
                 self.upper
@@ -137,10 +147,11 @@ pub(crate) struct Walk<'a> {
     position: u64,
     end: u64,
     around: Surroundings<'a>,
-    /// Places where batches begin, rising; from an index that can be believed.
-    anchors: &'a [u64],
+    /// By rising positions.
+    anchors: &'a [Anchor],
     buffer: Vec<u8>,
     buffer_at: u64,
+    window: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -149,7 +160,7 @@ impl<'a> Walk<'a> {
         position: u64,
         end: u64,
         around: Surroundings<'a>,
-        anchors: &'a [u64],
+        anchors: &'a [Anchor],
     ) -> Self {
         Self {
             file,
@@ -159,6 +170,7 @@ impl<'a> Walk<'a> {
             anchors,
             buffer: Vec::new(),
             buffer_at: position,
+            window: WINDOW_MIN,
         }
     }
 
@@ -207,12 +219,14 @@ impl<'a> Walk<'a> {
             Some(start) => start,
             None => {
                 let available = self.end.saturating_sub(position);
-                let wanted = WINDOW
+                let wanted = self
+                    .window
                     .max(len)
                     .min(usize::try_from(available).unwrap_or(usize::MAX));
                 if wanted < len {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
+                self.window = WINDOW_MAX.min(2 * self.window);
                 self.buffer.clear();
                 self.buffer.resize(wanted, 0);
                 self.file.read_exact_at(&mut self.buffer, position)?;
@@ -248,6 +262,17 @@ impl<'a> Walk<'a> {
         }
         let next = position + size as u64;
         if let Err(reason) = self.around.check(&header) {
+            return fault(reason, next);
+        }
+        if let Some(anchor) = self.anchor_at(position) {
+            if anchor.last_offset == header.last_offset() {
+                return Ok(Ok(header));
+            }
+            let reason = format!(
+                "the batch ends with offset {}, the index says {}",
+                header.last_offset(),
+                anchor.last_offset
+            );
             return fault(reason, next);
         }
         if header.base_offset == self.around.lower {
@@ -299,7 +324,7 @@ impl<'a> Walk<'a> {
         let mut at = end_min;
         while at < self.end {
             let anchor = self.anchor_from(at);
-            if anchor == Some(at) && self.judge(at)?.is_ok() {
+            if anchor.is_some_and(|anchor| anchor.position == at) && self.judge(at)?.is_ok() {
                 return Ok(at);
             }
             match self.looks_like_a_batch(at)? {
@@ -307,16 +332,45 @@ impl<'a> Walk<'a> {
                     Ok(()) => return Ok(at),
                     Err(went_to) => at = went_to.max(at + 1),
                 },
-                true => at = anchor.filter(|anchor| *anchor > at).unwrap_or(self.end),
-                false => at += 1,
+                true => {
+                    at = self
+                        .anchor_from(at + 1)
+                        .map_or(self.end, |anchor| anchor.position)
+                }
+                false => at = self.skip_zeros(at)?,
             }
         }
         Ok(self.end)
     }
 
-    fn anchor_from(&self, at: u64) -> Option<u64> {
-        let after = self.anchors.partition_point(|anchor| *anchor < at);
+    /// The next place behind `at` that may be the start of a batch: the length in a header is never 0, so within a run
+    /// of zeros there is none but at its end.
+    fn skip_zeros(&mut self, at: u64) -> io::Result<u64> {
+        let mut zeros_to = at;
+        while zeros_to < self.end {
+            let len = usize::try_from(self.end - zeros_to).unwrap_or(usize::MAX);
+            let bytes = self.bytes(zeros_to, len.min(ZEROS_WINDOW))?;
+            match bytes.iter().position(|byte| *byte != 0) {
+                Some(run) => {
+                    zeros_to += run as u64;
+                    break;
+                }
+                None => zeros_to += bytes.len() as u64,
+            }
+        }
+        if zeros_to == self.end {
+            return Ok(self.end);
+        }
+        Ok(zeros_to.saturating_sub(LOG_OVERHEAD as u64).max(at + 1))
+    }
+
+    fn anchor_from(&self, at: u64) -> Option<Anchor> {
+        let after = self.anchors.partition_point(|anchor| anchor.position < at);
         self.anchors.get(after).copied()
+    }
+
+    fn anchor_at(&self, at: u64) -> Option<Anchor> {
+        self.anchor_from(at).filter(|anchor| anchor.position == at)
     }
 
     fn looks_like_a_batch(&mut self, at: u64) -> io::Result<bool> {
@@ -332,13 +386,16 @@ impl<'a> Walk<'a> {
         let around = self.around;
         let mut next = at;
         let found = loop {
-            if next == self.end || (next > at && self.anchor_from(next) == Some(next)) {
+            if next == self.end || (next > at && self.anchor_at(next).is_some()) {
                 break Ok(());
             }
+            // A batch that does not fit is refused before its bytes are looked at.
             let cost = self
                 .peek(next)?
-                .map_or(HEADER_LEN, |header| header.size_in_bytes());
-            *budget = budget.saturating_sub(cost as u64);
+                .map(|header| header.size_in_bytes() as u64)
+                .filter(|size| *size <= self.end - next)
+                .unwrap_or(HEADER_LEN as u64);
+            *budget = budget.saturating_sub(cost);
             match self.judge(next)? {
                 Ok(header) if *budget > 0 => {
                     next += header.size_in_bytes() as u64;
@@ -351,3 +408,6 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;

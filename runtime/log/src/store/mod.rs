@@ -11,6 +11,7 @@ mod open;
 mod parallel;
 mod redo;
 mod retention;
+mod scrub;
 mod shared;
 mod worker;
 
@@ -34,9 +35,11 @@ use crate::{CleanerOptions, FlushMode, LogConfig, StoreOptions, failpoint};
 pub use error::{Problem, StoreError};
 pub use open::RecoveryReport;
 pub(crate) use open::split_name;
+pub use scrub::ScrubStats;
 pub(crate) use shared::Shared;
 
 pub(crate) use node_checkpoint::{FILE_NAME as CHECKPOINT_FILE, NodeCheckpoint};
+use scrub::Scrub;
 use worker::Worker;
 
 /// Locked by the process that has the data directory open.
@@ -70,6 +73,7 @@ pub struct LogStore {
     retention_check_interval_ms: AtomicU64,
     producer_id_expiration_ms: AtomicI64,
     worker: Worker,
+    scrub: Scrub,
     is_closed: AtomicBool,
     /// Last, so that everything is gone when another process may come.
     _lock: Box<dyn FileLock>,
@@ -231,6 +235,7 @@ impl LogStore {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.scrub.stop();
         self.worker.stop();
         for log in self.logs() {
             log.close();
@@ -288,6 +293,7 @@ impl LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
+        self.scrub.stop();
         self.worker.stop();
     }
 }

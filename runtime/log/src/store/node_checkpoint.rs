@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! at  bytes                          a log
-//!  0  8  magic "MSCKPT01"            16 topic id            8 segment base i64
+//!  0  8  magic "MSCKPT02"            16 topic id            8 segment base i64
 //!  8  4  CRC-32C of 12..end           4 partition i32       8 segment size u64
-//! 12  1  flush: 0 os, 1 journal       8 incarnation u64    12 offset, time, aborted entries u32
-//! 13  8  next incarnation u64         8 recovery point i64  4 segment.bytes u32
-//! 21  8  next LSN u64                 8 log start i64       4 length of the producers u32
-//! 29  4  number of logs u32           8 LSN u64             4 number of leader epochs u32
-//! 33  .. logs                                              .. leader epochs: i32 epoch, i64 start offset
+//! 12  1  flush: 0 os, 1 journal       8 incarnation u64    36 offset, time, aborted index, each:
+//! 13  8  next incarnation u64         8 recovery point i64    8 bytes u64, 4 their CRC-32C
+//! 21  8  next LSN u64                 8 log start i64       4 segment.bytes u32
+//! 29  4  number of logs u32           8 LSN u64             4 length of the producers u32
+//! 33  .. logs                                               4 number of leader epochs u32
+//!                                                          .. leader epochs: i32 epoch, i64 start offset
 //!                                                          .. producers (snapshot.rs)
 //! ```
 //!
@@ -25,17 +26,17 @@ use super::{LogKey, StoreError};
 use crate::FlushMode;
 use crate::checkpoint::{EpochStart, write_atomically};
 use crate::fs::FileSystem;
+use crate::index::Checksum;
 use crate::journal::Lsn;
 use crate::log::LogCheckpoint;
-use crate::segment::IndexEntries;
 
 /// The file's name in the data directory.
 pub(crate) const FILE_NAME: &str = "millstream-checkpoint";
-const MAGIC: &[u8; 8] = b"MSCKPT01";
+const MAGIC: &[u8; 8] = b"MSCKPT02";
 const CRC_START: usize = 12;
 const HEADER_BYTES: usize = 33;
 /// A log without its epochs and producers.
-const LOG_BYTES: usize = 92;
+const LOG_BYTES: usize = 116;
 const EPOCH_BYTES: usize = 12;
 /// A checkpoint larger than this is not believed.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -116,9 +117,10 @@ impl NodeCheckpoint {
             bytes.put_u64(log.lsn.0);
             bytes.put_i64(log.segment_base);
             bytes.put_u64(log.segment_size);
-            bytes.put_u32(log.index_entries.offset);
-            bytes.put_u32(log.index_entries.time);
-            bytes.put_u32(log.index_entries.aborted);
+            for sum in log.indexes {
+                bytes.put_u64(sum.bytes);
+                bytes.put_u32(sum.crc);
+            }
             bytes.put_u32(log.segment_bytes);
             bytes.put_u32(
                 u32::try_from(log.producers.len())
@@ -172,11 +174,10 @@ impl NodeCheckpoint {
                 lsn: Lsn(rest.get_u64()),
                 segment_base: rest.get_i64(),
                 segment_size: rest.get_u64(),
-                index_entries: IndexEntries {
-                    offset: rest.get_u32(),
-                    time: rest.get_u32(),
-                    aborted: rest.get_u32(),
-                },
+                indexes: std::array::from_fn(|_| Checksum {
+                    bytes: rest.get_u64(),
+                    crc: rest.get_u32(),
+                }),
                 segment_bytes: rest.get_u32(),
                 epochs: Vec::new(),
                 producers: Vec::new(),

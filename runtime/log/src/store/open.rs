@@ -1,6 +1,6 @@
 //! Bringing a data directory back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
-use super::node_checkpoint::NodeCheckpoint;
+use super::node_checkpoint::{FILE_NAME as CHECKPOINT_FILE, NodeCheckpoint};
 use super::parallel::in_parallel;
+use super::scrub::Scrub;
 use super::worker::{Signal, Worker};
 use super::{
     DELETED_SUFFIX, JOURNAL_DIR, LOCK_FILE, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CheckpointError, CleanShutdown, META_PROPERTIES, MetaProperties,
-    PARTITION_METADATA, PartitionMetadata,
+    PARTITION_METADATA, PartitionMetadata, id_to_text,
 };
 use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalOptions, Lsn};
@@ -52,6 +53,8 @@ pub(super) struct Opening {
     /// Directories of which nothing durable is known so far.
     pub(super) unknown: HashMap<LogKey, LogDir>,
     pub(super) next_incarnation: u64,
+    /// Logs whose deletion the journal tells.
+    pub(super) deleted: HashSet<LogKey>,
     pub(super) report: RecoveryReport,
 }
 
@@ -86,6 +89,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         checkpoint,
         logs: HashMap::new(),
         unknown: HashMap::new(),
+        deleted: HashSet::new(),
         report: RecoveryReport {
             was_clean,
             ..RecoveryReport::default()
@@ -97,6 +101,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
     opening.redo_journal(was_journaled, worker.signal())?;
     opening.checkpoint.next_lsn = opening.next_lsn();
     opening.set_strays_aside()?;
+    opening.report_missing_logs();
     let store = opening.finish(meta, lock, worker);
     if !is_settled {
         // From the first append on it must be known how this run makes appends durable.
@@ -112,6 +117,16 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         .worker
         .start(Arc::downgrade(&store.0), interval)
         .map_err(|source| StoreError::io("starting the checkpoint thread of", &root, source))?;
+    let interval = Duration::from_millis(store.0.options.scrub_interval_ms);
+    store
+        .0
+        .scrub
+        .start(
+            Arc::downgrade(&store.0),
+            interval,
+            store.0.options.scrub_bytes_per_second,
+        )
+        .map_err(|source| StoreError::io("starting the scrub thread of", &root, source))?;
     for problem in &store.1.problems {
         tracing::error!(%problem, "damage was found");
     }
@@ -234,6 +249,25 @@ impl Opening {
             .max(newest.unwrap_or(Lsn::ZERO).next())
     }
 
+    /// What the checkpoint knows and no directory is for: the directory is gone, or its `partition.metadata` names
+    /// another topic now.
+    fn report_missing_logs(&mut self) {
+        for (key, at) in self.checkpoint.logs() {
+            if self.logs.contains_key(key) || self.deleted.contains(key) {
+                continue;
+            }
+            let (topic_id, partition) = (id_to_text(key.0), key.1);
+            self.report.problems.push(Problem {
+                path: self.options.dir.join(CHECKPOINT_FILE),
+                position: 0,
+                reason: format!(
+                    "there is no directory for partition {partition} of the topic with id {topic_id}, which had offsets {} to {}; if its {PARTITION_METADATA} is damaged, write that id into it",
+                    at.log_start, at.recovery_point
+                ),
+            });
+        }
+    }
+
     fn set_strays_aside(&mut self) -> Result<(), StoreError> {
         for dir in std::mem::take(&mut self.unknown).into_values() {
             let aside = suffixed(&dir.path, STRAY_SUFFIX);
@@ -282,6 +316,7 @@ impl Opening {
             retention_check_interval_ms,
             producer_id_expiration_ms,
             worker,
+            scrub: Scrub::default(),
             is_closed: AtomicBool::new(false),
             _lock: lock,
         };

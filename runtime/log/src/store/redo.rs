@@ -112,6 +112,9 @@ impl Opening {
         entry: EntryRef<'_>,
     ) -> Result<(), StoreError> {
         let key = (entry.topic_id, entry.partition);
+        if matches!(entry.kind, EntryKind::Delete) {
+            self.deleted.insert(key);
+        }
         if let EntryKind::Create { topic } = entry.kind {
             self.report.redone_entries += gathered.apply()?;
             return self.redo_create(lsn, key, entry.incarnation, topic);

@@ -1,6 +1,7 @@
 //! Tests of a log in its store.
 
 mod append_and_read;
+mod damage;
 mod failures;
 mod model;
 mod producers;
