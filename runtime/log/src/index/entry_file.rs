@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::fs::File;
 use crate::segment::CachedFile;
 
 /// Entries that wait in memory before they are written together.
@@ -231,12 +233,13 @@ impl<E: IndexEntry> EntryFile<E> {
         Ok(sum)
     }
 
-    /// Makes what is written and cut durable; nothing when there is no file.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.written > 0 || self.is_cut {
-            self.file.get()?.sync_data()?;
+    /// The file whose sync makes durable what is written and cut; none when there is no file. The caller syncs it when
+    /// it holds no lock that an append needs.
+    pub(crate) fn to_sync(&self) -> io::Result<Option<Arc<dyn File>>> {
+        match self.written > 0 || self.is_cut {
+            true => self.file.get().map(Some),
+            false => Ok(None),
         }
-        Ok(())
     }
 
     /// Keeps the first `count` entries.

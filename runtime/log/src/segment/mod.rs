@@ -330,10 +330,19 @@ impl Segment {
             self.log.get()?.sync_data()?;
         }
         self.sync_sidecar(fs)?;
-        let indexes = self.indexes.read();
-        indexes.offset.sync()?;
-        indexes.time.sync()?;
-        indexes.aborted.sync()
+        // Appends need the indexes' lock.
+        let files = {
+            let indexes = self.indexes.read();
+            [
+                indexes.offset.to_sync()?,
+                indexes.time.to_sync()?,
+                indexes.aborted.to_sync()?,
+            ]
+        };
+        files
+            .into_iter()
+            .flatten()
+            .try_for_each(|file| file.sync_data())
     }
 
     /// Reads exactly `buffer` at `position`.
