@@ -13,7 +13,7 @@ Written by `cargo xtask docs` from the tables in `runtime/cluster/src/configs/to
 `runtime/broker/src/config/table.rs`; change those, not this page.
 
 Names, units, defaults and meanings are Kafka's where Kafka has the setting; ours begin with `millstream.`. A test
-(`runtime/broker/tests/settings`) sets every setting of this page, sees it in DescribeConfigs and observes its effect,
+(`runtime/broker/tests/sockets/settings`) sets every setting of this page, sees it in DescribeConfigs and observes its effect,
 without a restart wherever the page says that it may change at run time.
 
 - **A topic's settings** are given when it is created and changed at any time: `millstream topic create NAME --config
@@ -22,6 +22,19 @@ without a restart wherever the page says that it may change at run time.
   `MILLSTREAM_BROKER_NUM_PARTITIONS`) and from `--set KEY=VALUE`, the last one being the strongest. What may change at
   run time is changed with IncrementalAlterConfigs, which is stronger than all three: `millstream config alter`.
 - Of several names of one setting that are given in the same place, the one that stands first counts.
+";
+
+/// Settings of Kafka that users may miss, and why they are not here.
+const ABSENT: &str = "
+## Settings of Kafka that do not exist here
+
+A setting without an effect would be a promise that nobody keeps, so these are refused.
+
+- `flush.messages`, `flush.ms` and their node's names: with `flush = \"journal\"`, the default, every write is on the disk
+  before it is acknowledged, so there is nothing to ask for; with `flush = \"os\"` the background syncs every
+  `log.flush.offset.checkpoint.interval.ms`.
+- `message.downconversion.enable`: no record has an old format.
+- `remote.storage.enable`: there is no tiered storage.
 ";
 
 /// The page as Markdown.
@@ -73,6 +86,7 @@ pub fn settings_page() -> String {
             ],
         );
     }
+    page.push_str(ABSENT);
     page
 }
 
