@@ -1,5 +1,6 @@
 //! From a manifest's file to a running pipeline: plugins found, built and loaded, the plan made.
 
+mod creation;
 mod incarnation;
 mod plugins;
 mod topic_settings;
@@ -72,6 +73,10 @@ pub async fn plan(prepared: &Prepared, broker: &Arc<Broker>, start: Start) -> Ou
     let pipeline_id = incarnation::pipeline_id(&broker.cluster().image(), name, start);
     let known = plugins::facts(&prepared.plugins);
     let mut plan = Plan::new(&prepared.manifest, &known, &facts, &pipeline_id).map_err(refused)?;
+    let problems = creation::check(&prepared.manifest, &plan, broker);
+    if !problems.is_empty() {
+        return Err(refused(prepared.manifest.report(problems)));
+    }
     let superseded = superseded_starts(&plan, &engine).await?;
     plan.notices.extend(superseded);
     Ok(plan)

@@ -155,6 +155,25 @@ fn programs_get_a_manifests_mistakes_as_json_and_nothing_is_built_for_it() -> Re
     Ok(())
 }
 
+/// To Kafka's metrics these two names are one, so that the node takes only the first of them.
+#[test]
+fn no_topic_is_created_when_one_cannot_be() -> Result<()> {
+    let declared = "[topic.\"a.b\"]\npartitions = 1\n[topic.a_b]\npartitions = 1\n";
+    let scene = Scene::new(&format!("{LINES}{declared}"), "one\n")?;
+    let stopped = scene.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
+    assert_eq!(stopped.status.code(), Some(2), "{stopped:?}");
+    let problem = &json_lines(&stopped.stdout)?[0]["problems"][0];
+    assert_eq!(problem["line"], 9, "{problem}");
+    let node = NodeCommand::serve(&scene.data()).start()?;
+    let address = node.kafka.to_string();
+    let listed = millstream_ok(&["topic", "list", "--output", "json", "--node", &address])?;
+    assert!(
+        !listed.contains("rows") && !listed.contains("a.b"),
+        "{listed}"
+    );
+    Ok(())
+}
+
 const MASKED: &str = "[stage.mask]\nplugin = \"mask-digits\"\ninputs = \"in\"\noutputs = \"out\"\n\
 start = { if_no_offset = { offsets = { \"3\" = 0 } } }\n";
 
