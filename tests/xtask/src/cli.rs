@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{check, docs, foreign, load, test};
+use crate::{check, docs, foreign, load, model, test};
 
 #[derive(Parser)]
 #[command(
@@ -27,6 +27,8 @@ enum Command {
     Bench(load::ToolArguments),
     /// Kills a running pipeline again and again and compares what it committed
     Storm(load::ToolArguments),
+    /// Compares the log engine with its model through random histories
+    Model(model::ModelArguments),
     /// Installs the foreign clients (kcat, confluent-kafka, Apache Kafka) and prints where they are
     Foreign,
 }
@@ -38,6 +40,7 @@ pub fn run() -> Result<()> {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => load::bench(&arguments),
         Command::Storm(arguments) => load::storm(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Foreign => {
             for (name, value) in foreign::install()?.environment() {
                 println!("{name}={value}");

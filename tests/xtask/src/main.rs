@@ -9,6 +9,7 @@ mod docs;
 mod fail_points;
 mod foreign;
 mod load;
+mod model;
 mod shell;
 mod sources;
 mod test;

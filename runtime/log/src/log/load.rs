@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::replay::{indexed, marker_of};
+use super::replay::{indexed, marker_of, sync_snapshot};
 use super::stability::Stability;
 use super::{
     Appender, DurablePoint, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions, Progress,
@@ -18,8 +18,7 @@ use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
 use crate::segment::{
-    OpenFiles, Piece, Region, Segment, SegmentFile, SegmentSizes, Suffix, Surroundings, Walk,
-    path_of,
+    Piece, Region, Segment, SegmentFile, SegmentSizes, Suffix, Surroundings, Walk, path_of,
 };
 use crate::store::{Problem, Shared, StoreError};
 
@@ -162,7 +161,7 @@ impl Log {
             config.segment_bytes = at.segment_bytes;
         }
         let segments = match plan.checkpoint() {
-            Some(at) => finish_drop(&shared.open_files, segments, at).map_err(io)?,
+            Some(at) => finish_drop(shared, &dir, segments, at).map_err(io)?,
             None => segments,
         };
         let log = Self::assemble(id, dir.clone(), incarnation, shared, config, segments);
@@ -489,9 +488,10 @@ struct Rescan<'a> {
 }
 
 /// Removes the segments that lie wholly below the log's start: a crash may have come between the checkpoint that moved
-/// the start and the removal, or in the midst of it.
+/// the start and the removal, or in the midst of it. A removal that has begun has left a snapshot of the producers.
 fn finish_drop(
-    files: &OpenFiles,
+    shared: &Shared,
+    dir: &Path,
     mut segments: Vec<Arc<Segment>>,
     at: &LogCheckpoint,
 ) -> io::Result<Vec<Arc<Segment>>> {
@@ -499,8 +499,10 @@ fn finish_drop(
         pair[1].base_offset() <= at.log_start && pair[0].base_offset() < at.segment_base
     };
     let count = segments.windows(2).take_while(|pair| is_gone(pair)).count();
-    for segment in segments.drain(..count) {
-        segment.remove(files)?;
+    if count > 0 && sync_snapshot(&*shared.fs, dir, segments[count].base_offset())? {
+        for segment in segments.drain(..count) {
+            segment.remove(&shared.open_files)?;
+        }
     }
     Ok(segments)
 }

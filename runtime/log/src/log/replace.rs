@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
+use super::replay::sync_snapshot;
 use crate::failpoint;
 use crate::segment::{Segment, Suffix};
 
@@ -93,6 +94,24 @@ impl Log {
         result
     }
 
+    /// Makes sure of a durable snapshot of the producers at this offset: what lies before it is about to go, and without
+    /// both neither their states nor the aborted transactions could be told anew.
+    fn keep_producers_at(&self, offset: i64) -> io::Result<()> {
+        if self.load_snapshot(offset).is_none() {
+            let states = self.replay_producers(offset)?;
+            self.write_states(offset, &states)?;
+        }
+        match sync_snapshot(&*self.shared.fs, &self.dir, offset) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => {
+                let reason = format!("syncing the snapshot of {}: {error}", self.id);
+                self.shared.poison(&reason);
+                Err(error)
+            }
+        }
+    }
+
     /// Takes the segments that lie wholly below the log's start out of the log. Only as far as the node's checkpoint
     /// has the start, and none that recovery would begin with. Returns how many went.
     pub(crate) fn drop_segments_below_start(&self) -> io::Result<usize> {
@@ -109,6 +128,7 @@ impl Log {
         if count == 0 {
             return Ok(0);
         }
+        self.keep_producers_at(segments[count].base_offset())?;
         let replaced = self.replace_segments(&segments[..count], &[])?;
         Ok(if replaced { count } else { 0 })
     }

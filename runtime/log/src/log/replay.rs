@@ -1,10 +1,12 @@
 //! What stored batches mean: epochs, producers, aborted transactions.
 
 use std::io;
+use std::path::Path;
 
 use millstream_records::{BatchError, BatchView, ControlRecord, Marker};
 
 use super::{Appender, Log};
+use crate::fs::{FileSystem, OpenMode};
 use crate::index::AbortedEntry;
 use crate::producer_state::{BatchFacts, ProducerStates, ProducerUpdate};
 use crate::segment::{IndexedBatch, Piece, ScannedBatch, Segment, SegmentFile, path_of};
@@ -115,6 +117,19 @@ impl Log {
             }
         }
     }
+}
+
+/// Makes the snapshot at exactly this offset durable; false when there is none that is sound.
+pub(super) fn sync_snapshot(fs: &dyn FileSystem, dir: &Path, offset: i64) -> io::Result<bool> {
+    let path = path_of(dir, offset, SegmentFile::ProducerSnapshot);
+    let is_sound = fs
+        .read(&path, SNAPSHOT_BYTES_MAX)
+        .is_ok_and(|bytes| ProducerStates::from_snapshot(&bytes).is_ok());
+    if is_sound {
+        fs.open(&path, OpenMode::ReadWrite)?.sync_data()?;
+        fs.sync_dir(dir)?;
+    }
+    Ok(is_sound)
 }
 
 pub(super) fn indexed(batch: &ScannedBatch) -> IndexedBatch {

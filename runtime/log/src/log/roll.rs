@@ -8,6 +8,7 @@ use super::{AppendError, Appender, Log, index_limits};
 use crate::LogConfig;
 use crate::failpoint;
 use crate::fs::OpenMode;
+use crate::producer_state::ProducerStates;
 use crate::segment::{Incoming, Segment, SegmentFile, SegmentSizes, path_of};
 
 impl Log {
@@ -111,19 +112,17 @@ impl Log {
 
     /// Writes the producers' state as a `.snapshot` at the log end.
     pub(super) fn write_snapshot(&self, appender: &mut Appender) {
-        let path = path_of(&self.dir, appender.log_end, SegmentFile::ProducerSnapshot);
-        let bytes = appender.producers.to_snapshot();
         appender.names_changed = true;
-        let written = self
-            .shared
-            .fs
-            .open(&path, OpenMode::Create)
-            .and_then(|file| {
-                file.set_len(bytes.len() as u64)
-                    .and_then(|()| file.write_at(&bytes, 0))
-            });
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "the producer snapshot is left out");
+        if let Err(error) = self.write_states(appender.log_end, &appender.producers) {
+            tracing::warn!(log = %self.id, %error, "the producer snapshot is left out");
         }
+    }
+
+    pub(super) fn write_states(&self, offset: i64, states: &ProducerStates) -> io::Result<()> {
+        let path = path_of(&self.dir, offset, SegmentFile::ProducerSnapshot);
+        let bytes = states.to_snapshot();
+        let file = self.shared.fs.open(&path, OpenMode::Create)?;
+        file.set_len(bytes.len() as u64)?;
+        file.write_at(&bytes, 0)
     }
 }
