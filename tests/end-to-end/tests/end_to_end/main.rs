@@ -4,6 +4,7 @@ mod bad_input;
 mod command_line;
 mod confluent;
 mod flights;
+mod kafka_files;
 mod kcat_client;
 mod runs;
 mod scene;
