@@ -23,12 +23,14 @@ impl BrokerConfig {
 
     /// The options of the store that these settings give, over those that they do not know.
     pub fn store_options(&self, options: StoreOptions) -> StoreOptions {
-        let ms = |setting: i64| u64::try_from(setting).unwrap_or(0);
+        let unsigned = |setting: i64| u64::try_from(setting).unwrap_or(0);
         StoreOptions {
-            checkpoint_interval_ms: ms(self.log_flush_offset_checkpoint_interval_ms.into()),
-            retention_check_interval_ms: ms(self.log_retention_check_interval_ms),
+            checkpoint_interval_ms: unsigned(self.log_flush_offset_checkpoint_interval_ms.into()),
+            retention_check_interval_ms: unsigned(self.log_retention_check_interval_ms),
             producer_id_expiration_ms: self.producer_id_expiration_ms.into(),
             cleaner: self.cleaner_options(),
+            scrub_interval_ms: unsigned(self.scrub_interval_ms),
+            scrub_bytes_per_second: unsigned(self.scrub_bytes_per_second),
             ..options
         }
     }

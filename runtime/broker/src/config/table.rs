@@ -165,6 +165,13 @@ settings! {
     "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = 15_000, Long, Rule::Whole(0, i64::MAX), ClusterWide,
         "How soon a log is compacted after it became due.";
 
+    /// How often the background reads all ended segments again and checks them, ms; 0: never.
+    "millstream.scrub.interval.ms" scrub_interval_ms: i64 = 604_800_000, Long, Rule::Whole(0, i64::MAX), ReadOnly,
+        "How soon a pass of the scrub ends.";
+    /// Most bytes that this reads in a second.
+    "millstream.scrub.bytes.per.second" scrub_bytes_per_second: i64 = 16_777_216, Long, Rule::Whole(1, i64::MAX), ReadOnly,
+        "How long a pass of the scrub takes.";
+
     /// Partitions of __consumer_offsets.
     "offsets.topic.num.partitions" offsets_topic_num_partitions: i32 = 50, Int, Rule::Whole(1, 10_000), ReadOnly,
         "The number of partitions of __consumer_offsets.";

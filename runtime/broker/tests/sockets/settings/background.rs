@@ -37,9 +37,28 @@ pub(super) fn rows() -> Vec<Row> {
                     false => "not synced".to_owned(),
                 }
             };
+        "millstream.scrub.interval.ms" = "20": "no pass" => "passes",
+            |scene| scrub_passes(scene).await;
+        "millstream.scrub.bytes.per.second" = "100": "passes" => "no pass",
+            with [("millstream.scrub.interval.ms", "20"), ("log.segment.bytes", "1024")],
+            |scene| scrub_passes(scene).await;
         "producer.id.expiration.ms" = "1000": "remembered" => "forgotten",
             with [("log.flush.offset.checkpoint.interval.ms", "20")],
             |scene| remembered_or_forgotten(scene).await;
+    }
+}
+
+/// Whether the scrub reads all ended segments within a moment.
+async fn scrub_passes(scene: &mut Scene) -> String {
+    for _ in 0..6 {
+        scene.append(800).await;
+    }
+    // The pass that is under way may have begun before.
+    let enough = scene.node.store.scrub_stats().passes + 2;
+    let store = std::sync::Arc::clone(&scene.node.store);
+    match within_a_moment(async || store.scrub_stats().passes >= enough).await {
+        true => "passes".to_owned(),
+        false => "no pass".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The node's figures under Prometheus-style names, by Kafka's meanings.
 
 mod plugins;
+mod scrub;
 
 use std::sync::Arc;
 
@@ -109,6 +110,7 @@ impl MetricSource for NodeMetrics {
             "Bytes of the journal's files",
             self.store.journal_bytes() as f64,
         ));
+        samples.extend(scrub::samples(&self.store.scrub_stats()));
         samples.extend(plugins::samples(&self.plugins));
         samples
     }
