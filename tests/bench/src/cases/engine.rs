@@ -143,7 +143,10 @@ fn append_to_log(batch: &[u8], count: usize, flush: FlushMode) -> Result<Cost> {
         append_all(WARM_UP_BYTES / BATCH_BYTES)?;
         store.checkpoint()?;
     }
-    cost_of(|| append_all(count))
+    let cost = cost_of(|| append_all(count))?;
+    // A checkpoint that is under way would write into the folder while it is removed.
+    store.close_blocking()?;
+    Ok(cost)
 }
 
 /// Reads rolled segments from their start to their end against `pread` of the same bytes.
@@ -193,6 +196,7 @@ pub fn read(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
             })
         },
     )?;
+    store.close_blocking()?;
     let mut all = figures("read", "<= 1.3", floor, work);
     all.push(Figure::new(
         "read_mb_per_cpu_s",
@@ -290,5 +294,6 @@ fn durable_appends(partitions: i32, writers: i32, lasts: Duration) -> Result<(f6
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let flushes = store.journal_flushes() - flushes;
+    store.close_blocking()?;
     Ok((appends as f64 / seconds, flushes as f64 / seconds))
 }
