@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{BatchError, Compression};
+use crate::builder::seal;
+use crate::{BatchError, BuildError, Compression, compression};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 61;
@@ -192,6 +193,63 @@ impl BatchHeader {
         );
         put(&mut bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
         bytes
+    }
+
+    /// Appends a whole batch with this header's fields to `out`: `records` are compressed as the attributes say, the
+    /// length and the CRC are those of the result. After an error `out` is as before.
+    pub fn write_batch(&self, records: &[u8], out: &mut Vec<u8>) -> Result<(), BuildError> {
+        let start = out.len();
+        out.resize(start + HEADER_LEN, 0);
+        let written = compression::compress_into(self.compression(), records, out).and_then(|()| {
+            let size = out.len() - start;
+            let batch_length = i32::try_from(size - LOG_OVERHEAD);
+            batch_length.map_err(|_| BuildError::TooLarge { size })
+        });
+        let batch_length = match written {
+            Ok(batch_length) => batch_length,
+            Err(error) => {
+                out.truncate(start);
+                return Err(error);
+            }
+        };
+        let header = Self {
+            batch_length,
+            ..*self
+        };
+        out[start..start + HEADER_LEN].copy_from_slice(&header.encode());
+        seal(&mut out[start..]);
+        Ok(())
+    }
+
+    /// The header of a batch without records that keeps this one's place: offsets, sequence, producer, and its
+    /// greatest timestamp.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self {
+            attributes: self.attributes & !(COMPRESSION_MASK | DELETE_HORIZON_BIT),
+            base_timestamp: self.max_timestamp,
+            record_count: 0,
+            ..*self
+        }
+    }
+
+    /// The same without a producer and its transaction.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        Self {
+            attributes: self.attributes & !(TRANSACTIONAL_BIT | CONTROL_BIT),
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: NO_PRODUCER_EPOCH,
+            base_sequence: NO_SEQUENCE,
+            ..*self
+        }
+    }
+
+    /// Sets when the cleaner may drop this batch's tombstones and markers, ms. The records' timestamps count from
+    /// the horizon then, so their deltas must be written anew.
+    pub fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.attributes |= DELETE_HORIZON_BIT;
+        self.base_timestamp = horizon_ms;
     }
 
     /// Bytes of the whole batch, header included.

@@ -9,6 +9,7 @@ mod control;
 mod error;
 mod header;
 pub mod patch;
+mod raw;
 mod record;
 pub mod varint;
 
@@ -21,6 +22,7 @@ pub use header::{
     BATCH_LENGTH_OFFSET, BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, NO_PRODUCER_EPOCH,
     NO_PRODUCER_ID, NO_SEQUENCE, TimestampType, increment_sequence,
 };
+pub use raw::{RawRecord, RawRecords};
 pub use record::{HeaderIter, Headers, Record, RecordIter, Records};
 
 #[cfg(test)]

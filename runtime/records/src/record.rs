@@ -251,33 +251,38 @@ impl<'r> Iterator for RecordIter<'r> {
 
 /// A reading position in a record.
 #[derive(Debug, Clone)]
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Fields<'a> {
     #[inline]
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     #[inline]
-    fn i32(&mut self) -> Result<i32, RecordFault> {
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    #[inline]
+    pub(crate) fn i32(&mut self) -> Result<i32, RecordFault> {
         let (value, len) = varint::read_i32(&self.bytes[self.position..])?;
         self.position += len;
         Ok(value)
     }
 
     #[inline]
-    fn i64(&mut self) -> Result<i64, RecordFault> {
+    pub(crate) fn i64(&mut self) -> Result<i64, RecordFault> {
         let (value, len) = varint::read_i64(&self.bytes[self.position..])?;
         self.position += len;
         Ok(value)
     }
 
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordFault> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], RecordFault> {
         let taken = self.bytes[self.position..]
             .get(..len)
             .ok_or(RecordFault::Truncated)?;
@@ -287,7 +292,7 @@ impl<'a> Fields<'a> {
 
     /// A length and as many bytes; -1 is null.
     #[inline]
-    fn nullable(&mut self) -> Result<Option<&'a [u8]>, RecordFault> {
+    pub(crate) fn nullable(&mut self) -> Result<Option<&'a [u8]>, RecordFault> {
         match self.i32()? {
             -1 => Ok(None),
             length => match usize::try_from(length) {
