@@ -141,7 +141,7 @@ impl Log {
         if appender.trim_needed {
             appender.trim_needed = appender.active.trim().is_err();
         }
-        if appender.active.size() > 0 && appender.touched {
+        if appender.active.size() > 0 && (appender.touched || !self.is_sealed(&appender.active)) {
             let sealed = self
                 .check_active_indexes(&appender)
                 .and_then(|()| appender.active.seal(&*self.shared.fs));
@@ -157,6 +157,21 @@ impl Log {
         }
         drop(appender);
         self.progress.watchers.notify();
+    }
+
+    /// Whether the next start will believe the indexes of a segment that nobody has written to in this run. One that
+    /// this run has not looked at is as the run before has left it.
+    fn is_sealed(&self, segment: &Segment) -> bool {
+        let fs = &*self.shared.fs;
+        let matches = || -> io::Result<bool> {
+            match segment.sidecar(fs)? {
+                Some(sidecar) if sidecar.log_bytes == segment.size() => {
+                    segment.indexes_match(&sidecar)
+                }
+                _ => Ok(false),
+            }
+        };
+        !segment.indexes_are_trusted() || matches().unwrap_or(false)
     }
 
     /// Takes no more appends, and forgets what was not synced: the files go.

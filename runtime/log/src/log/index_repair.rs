@@ -107,6 +107,10 @@ impl Log {
                 }
             }
         }
-        segment.seal(&*self.shared.fs)
+        let fs = &*self.shared.fs;
+        segment.seal(fs)?;
+        // The node's checkpoint may count on what stood in these files before.
+        segment.sync(fs)?;
+        fs.sync_dir(&self.dir)
     }
 }
