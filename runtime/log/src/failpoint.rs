@@ -41,6 +41,30 @@ const NAMES: &[(&str, &str)] = &[
         "a segment is full, the next one does not exist",
     ),
     (
+        "cleaner.after_map",
+        "the offset map of a pass is made, nothing is copied",
+    ),
+    (
+        "cleaner.after_segment",
+        "a segment is copied, its successor is neither whole nor synced",
+    ),
+    (
+        "cleaner.before_sync",
+        "a compacted segment is written, not synced",
+    ),
+    (
+        "cleaner.before_swap_name",
+        "a compacted segment is durable and called .cleaned",
+    ),
+    (
+        "cleaner.after_swap_name",
+        "a compacted segment is called .swap, the old ones are in their places",
+    ),
+    (
+        "cleaner.before_checkpoint",
+        "a pass has swapped all segments, its checkpoint is not written",
+    ),
+    (
         "retention.after_log_start",
         "the log's start is moved, the segments below it are in the log still",
     ),
@@ -106,10 +130,15 @@ pub enum FailAction {
     Pause(Duration),
 }
 
-#[derive(Debug)]
+/// What an armed fail point does: one of the actions, or something of a test's own.
+enum Deed {
+    Action(FailAction),
+    Call(Box<dyn FnOnce() + Send>),
+}
+
 struct Armed {
     name: String,
-    action: FailAction,
+    deed: Deed,
     /// Reached this many times more before it acts.
     hits_before: u64,
 }
@@ -148,13 +177,25 @@ pub fn list() -> &'static [(&'static str, &'static str)] {
 /// # Panics
 /// When there is no fail point of that name: a test that arms one that never fires would always pass.
 pub fn arm(name: &str, action: FailAction, nth: u64) {
+    arm_deed(name, Deed::Action(action), nth);
+}
+
+/// As [`arm`], but the fail point calls `call`, which may, say, cut the power of a simulated disk.
+///
+/// # Panics
+/// When there is no fail point of that name.
+pub fn arm_call(name: &str, nth: u64, call: impl FnOnce() + Send + 'static) {
+    arm_deed(name, Deed::Call(Box::new(call)), nth);
+}
+
+fn arm_deed(name: &str, deed: Deed, nth: u64) {
     assert!(is_known(name), "there is no fail point {name:?}");
     read_environment();
     let hits_before = nth.saturating_sub(1);
     let name = name.to_owned();
     ARMED_POINTS.lock().push(Armed {
         name,
-        action,
+        deed,
         hits_before,
     });
     STATE.store(ARMED, Ordering::Relaxed);
@@ -170,8 +211,13 @@ pub fn disarm_all() {
 fn reached(name: &'static str) -> io::Result<()> {
     debug_assert!(is_known(name), "fail point {name:?} is missing in the list");
     read_environment();
-    let Some(action) = take_action(name) else {
-        return Ok(());
+    let action = match take_deed(name) {
+        None => return Ok(()),
+        Some(Deed::Action(action)) => action,
+        Some(Deed::Call(call)) => {
+            call();
+            return Ok(());
+        }
     };
     match action {
         FailAction::Kill => {
@@ -188,18 +234,18 @@ fn reached(name: &'static str) -> io::Result<()> {
     }
 }
 
-fn take_action(name: &str) -> Option<FailAction> {
+fn take_deed(name: &str) -> Option<Deed> {
     let mut points = ARMED_POINTS.lock();
     let index = points.iter().position(|point| point.name == name)?;
     if points[index].hits_before > 0 {
         points[index].hits_before -= 1;
         return None;
     }
-    let action = points.remove(index).action;
+    let deed = points.remove(index).deed;
     if points.is_empty() {
         STATE.store(DISARMED, Ordering::Relaxed);
     }
-    Some(action)
+    Some(deed)
 }
 
 /// Arms what the environment asks for, once per process.
@@ -236,7 +282,7 @@ fn parse(item: &str) -> Option<Armed> {
     };
     is_known(name).then(|| Armed {
         name: name.to_owned(),
-        action,
+        deed: Deed::Action(action),
         hits_before: nth - 1,
     })
 }
@@ -251,11 +297,17 @@ mod tests {
 
     #[test]
     fn an_item_names_a_point_an_action_and_a_turn() {
-        let armed = parse("journal.before_sync=kill@3").unwrap();
-        assert_eq!((armed.action, armed.hits_before), (FailAction::Kill, 2));
-        let armed = parse("journal.before_sync=pause:50").unwrap();
+        let parsed = |item| match parse(item).unwrap() {
+            Armed {
+                deed: Deed::Action(action),
+                hits_before,
+                ..
+            } => (action, hits_before),
+            _ => panic!("{item:?} is an action"),
+        };
+        assert_eq!(parsed("journal.before_sync=kill@3"), (FailAction::Kill, 2));
         let pause = FailAction::Pause(Duration::from_millis(50));
-        assert_eq!((armed.action, armed.hits_before), (pause, 0));
+        assert_eq!(parsed("journal.before_sync=pause:50"), (pause, 0));
         for wrong in [
             "nowhere=kill",
             "journal.before_sync",

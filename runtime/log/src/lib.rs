@@ -18,7 +18,9 @@ mod segment;
 mod store;
 pub mod testing;
 
-pub use cleaner::CleanerOptions;
+pub use cleaner::{
+    CleanError, CleanerMetrics, CleanerOptions, DirtyLog, PassReport, UncleanableLog,
+};
 pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlushMode};
 pub use index::AbortedTxn;
 pub use journal::Lsn;

@@ -24,7 +24,8 @@ pub use leader_epochs::{
 };
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offsets::{
-    HIGH_WATERMARKS, LOG_STARTS, OffsetMap, RECOVERY_POINTS, read_offsets, write_offsets,
+    CLEANED_OFFSETS, HIGH_WATERMARKS, LOG_STARTS, OffsetMap, RECOVERY_POINTS, read_offsets,
+    write_offsets,
 };
 pub use partition_metadata::{PARTITION_METADATA, PartitionMetadata};
 

@@ -1,5 +1,5 @@
-//! `recovery-point-offset-checkpoint`, `replication-offset-checkpoint` and
-//! `log-start-offset-checkpoint`: one offset for each partition of the node.
+//! `recovery-point-offset-checkpoint`, `replication-offset-checkpoint`, `log-start-offset-checkpoint` and
+//! `cleaner-offset-checkpoint`: one offset for each partition of the node.
 //!
 //! ```text
 //! 0                    version
@@ -22,10 +22,13 @@ pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// The first offset of each log, where it is not that of its first segment.
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
+/// Up to where each log was compacted.
+pub const CLEANED_OFFSETS: &str = "cleaner-offset-checkpoint";
+
 /// Offsets by topic name and partition.
 pub type OffsetMap = BTreeMap<(String, i32), i64>;
 
-/// Reads one of the three files; `None` when it does not exist.
+/// Reads one of these files; `None` when it does not exist.
 pub fn read_offsets(
     fs: &dyn FileSystem,
     path: &Path,
@@ -46,7 +49,7 @@ pub fn read_offsets(
     Ok(Some(offsets))
 }
 
-/// Replaces one of the three files.
+/// Replaces one of these files.
 pub fn write_offsets(
     fs: &dyn FileSystem,
     path: &Path,

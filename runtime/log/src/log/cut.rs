@@ -157,6 +157,7 @@ impl Log {
     }
 
     fn end_at(&self, appender: &mut Appender, end: i64) {
+        self.note_cut(end);
         // What the checkpoint says lies higher is not so any more.
         {
             let mut durable = self.durable.lock();

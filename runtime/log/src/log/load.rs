@@ -14,6 +14,7 @@ use super::{
     Watchers, index_limits,
 };
 use crate::LogConfig;
+use crate::cleaner::finish_swaps;
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
@@ -123,6 +124,8 @@ impl Log {
             repairing: Mutex::new(()),
             replacing: Mutex::new(()),
             durable: Mutex::new(DurablePoint::NOTHING),
+            compaction: Mutex::default(),
+            cleaning: Mutex::default(),
         };
         Arc::new(log)
     }
@@ -509,7 +512,10 @@ fn finish_drop(
 
 fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, SegmentSizes>> {
     let mut found: BTreeMap<i64, SegmentSizes> = BTreeMap::new();
-    let entries = shared.fs.read_dir(dir)?;
+    let mut entries = shared.fs.read_dir(dir)?;
+    if finish_swaps(&*shared.fs, dir, &entries)? {
+        entries = shared.fs.read_dir(dir)?;
+    }
     for entry in &entries {
         if Suffix::is_deleted(&entry.name) {
             shared.fs.remove_file(&dir.join(&entry.name))?;

@@ -6,6 +6,7 @@
 mod append;
 mod check;
 mod checkpoint;
+mod compaction;
 mod cut;
 mod damage;
 mod delete_records;
@@ -41,6 +42,8 @@ use crate::store::{Health, Shared, StoreError};
 
 pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
+use compaction::Compaction;
+pub(crate) use compaction::CompactionView;
 pub use damage::DamagedRegion;
 pub use delete_records::{DeleteRecordsError, DeletedRecords};
 pub use error::{AppendError, ReadError};
@@ -94,6 +97,9 @@ pub struct Log {
     /// One change of the list of segments at a time, but for those at its end.
     replacing: Mutex<()>,
     durable: Mutex<DurablePoint>,
+    compaction: Mutex<Compaction>,
+    /// Held by a pass of the cleaner, which writes files into the directory.
+    cleaning: Mutex<()>,
 }
 
 /// What the node's checkpoint has of a log: recovery begins with the segment at `segment_base`, and what lies below

@@ -28,7 +28,20 @@ impl Log {
         old: &[Arc<Segment>],
         new: &[Arc<Segment>],
     ) -> io::Result<bool> {
+        self.replace_segments_when(old, new, || Ok(true))
+    }
+
+    /// The same when `is_ready`, which is asked while no other change of the list can come in between.
+    pub(super) fn replace_segments_when(
+        &self,
+        old: &[Arc<Segment>],
+        new: &[Arc<Segment>],
+        is_ready: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<bool> {
         let _one_at_a_time = self.replacing.lock();
+        if position_of_run(&self.segments.read(), old).is_none() || !is_ready()? {
+            return Ok(false);
+        }
         if !self.swap_in_list(old, new) {
             return Ok(false);
         }
@@ -48,26 +61,12 @@ impl Log {
     }
 
     fn swap_in_list(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> bool {
-        let Some(first) = old.first() else {
-            return false;
-        };
         let mut segments = self.segments.write();
-        let Some(at) = segments
-            .iter()
-            .position(|segment| Arc::ptr_eq(segment, first))
-        else {
+        let Some(at) = position_of_run(&segments, old) else {
             return false;
         };
-        let end = at + old.len();
-        let is_run = end < segments.len()
-            && segments[at..end]
-                .iter()
-                .zip(old)
-                .all(|(have, expected)| Arc::ptr_eq(have, expected));
-        if is_run {
-            segments.splice(at..end, new.iter().cloned());
-        }
-        is_run
+        segments.splice(at..at + old.len(), new.iter().cloned());
+        true
     }
 
     /// Renames the files of segments that are not in the list any more, and has them removed later.
@@ -132,4 +131,19 @@ impl Log {
         let replaced = self.replace_segments(&segments[..count], &[])?;
         Ok(if replaced { count } else { 0 })
     }
+}
+
+/// Where `run` stands in the list; none when not all of it does, or when the active segment is one of it.
+fn position_of_run(segments: &[Arc<Segment>], run: &[Arc<Segment>]) -> Option<usize> {
+    let first = run.first()?;
+    let at = segments
+        .iter()
+        .position(|segment| Arc::ptr_eq(segment, first))?;
+    let end = at + run.len();
+    let is_there = end < segments.len()
+        && segments[at..end]
+            .iter()
+            .zip(run)
+            .all(|(have, expected)| Arc::ptr_eq(have, expected));
+    is_there.then_some(at)
 }

@@ -128,6 +128,19 @@ impl Log {
         Ok(log_end)
     }
 
+    /// Ends the active segment, unless it is empty, so that the next checkpoint leaves all of it to compaction and
+    /// retention.
+    pub fn roll_active(&self) -> Result<(), AppendError> {
+        let mut appender = self.appender.lock();
+        appender.check_open()?;
+        if appender.active.size() > 0 {
+            appender.dirty = true;
+            appender.touched = true;
+            self.roll(&mut appender);
+        }
+        Ok(())
+    }
+
     /// Ends the active segment of a log that nobody writes to, so that retention and compaction can have it. Kafka
     /// looks at `segment.ms` only when something is appended.
     fn roll_when_idle(&self, config: &LogConfig, now_ms: i64) -> Result<(), AppendError> {

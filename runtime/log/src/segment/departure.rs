@@ -56,6 +56,12 @@ impl Segment {
         result
     }
 
+    /// Whether the files have the names that those of a segment of a log should have. If not, a swap has failed half
+    /// way, and a start finishes it.
+    pub(crate) fn has_own_name(&self) -> bool {
+        *self.suffix.lock() == Suffix::None
+    }
+
     /// Removes the segment's files, under the names that they have now.
     pub(crate) fn remove(&self, files: &OpenFiles) -> io::Result<()> {
         let mut paths = vec![self.path()];

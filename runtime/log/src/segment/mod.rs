@@ -18,10 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::fs::FileSystem;
-use crate::index::{AbortedEntry, AbortedTxn, Checksum, EntryFile, OffsetEntry, TimeEntry};
+use crate::index::{
+    AbortedEntry, AbortedTxn, Checksum, EntryFile, IndexEntry, OffsetEntry, TimeEntry,
+};
 
 pub(crate) use checksums::Sidecar;
-pub(crate) use names::{SegmentFile, Suffix, path_of};
+pub(crate) use names::{SegmentFile, Suffix, path_of, path_with};
 pub(crate) use open_files::{CachedFile, OpenFiles};
 pub(crate) use rolling::Incoming;
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
@@ -131,15 +133,35 @@ impl Segment {
         base_offset: i64,
         sizes: SegmentSizes,
     ) -> Self {
+        Self::open_with(files, dir, base_offset, sizes, Suffix::None)
+    }
+
+    /// A segment that is to be written under names with this suffix.
+    pub(crate) fn open_as(
+        files: &Arc<OpenFiles>,
+        dir: &Path,
+        base_offset: i64,
+        suffix: Suffix,
+    ) -> Self {
+        Self::open_with(files, dir, base_offset, SegmentSizes::default(), suffix)
+    }
+
+    fn open_with(
+        files: &Arc<OpenFiles>,
+        dir: &Path,
+        base_offset: i64,
+        sizes: SegmentSizes,
+        suffix: Suffix,
+    ) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let file = |kind| files.file(path_of(dir, base_offset, kind));
+        let file = |kind| files.file(path_with(dir, base_offset, kind, suffix));
         // An empty file that has a sidecar may have lost what it held.
         let is_empty = sizes.log == 0 && !sizes.has_sidecar;
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             base_offset,
             dir: dir.to_owned(),
-            suffix: Mutex::new(Suffix::None),
+            suffix: Mutex::new(suffix),
             log: file(SegmentFile::Log),
             size: AtomicU64::new(sizes.log),
             begun_ms: AtomicI64::new(rolling::NOT_BEGUN),
@@ -279,6 +301,15 @@ impl Segment {
     /// Notes an aborted transaction whose marker is in this segment.
     pub(crate) fn push_aborted(&self, entry: AbortedEntry) {
         self.indexes.write().aborted.push(entry);
+    }
+
+    /// All aborted transactions whose markers are in this segment.
+    pub(crate) fn aborted_entries(&self) -> io::Result<Vec<AbortedEntry>> {
+        let indexes = self.indexes.read();
+        match indexes.aborted.len() {
+            0 => Ok(Vec::new()),
+            count => indexes.aborted.range(0, count),
+        }
     }
 
     /// Adds the aborted transactions that touch `from..to`; true when no later segment can add more.
@@ -439,6 +470,11 @@ impl Segment {
             .aborted
             .partition_point(|entry| entry.last_offset < offset)?;
         indexes.truncate(offsets, times, aborted, position == 0)
+    }
+
+    /// Bytes of the offset index.
+    pub(crate) fn offset_index_bytes(&self) -> u64 {
+        (self.indexes.read().offset.len() * OffsetEntry::BYTES) as u64
     }
 
     /// What the indexes hold now, entries in memory too.

@@ -10,11 +10,18 @@ const DIGITS: usize = 20;
 pub(crate) enum Suffix {
     /// Nothing: the segment belongs to its log.
     None,
+    /// `.cleaned`: it comes of compaction and is not whole yet.
+    Cleaned,
+    /// `.swap`: it is whole, and about to take the place of those that it was made of.
+    Swap,
     /// `.deleted`: it has left its log and its files are removed later. The number tells segments apart that had the
     /// same name one after the other; 0 is not written.
     Deleted(u32),
 }
 
+/// End the names of files whose segment is not in its log yet.
+const CLEANED: &str = ".cleaned";
+const SWAP: &str = ".swap";
 /// Ends the name of a file whose segment has left its log.
 const DELETED: &str = ".deleted";
 
@@ -30,6 +37,8 @@ impl std::fmt::Display for Suffix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => Ok(()),
+            Self::Cleaned => f.write_str(CLEANED),
+            Self::Swap => f.write_str(SWAP),
             Self::Deleted(0) => f.write_str(DELETED),
             Self::Deleted(number) => write!(f, ".{number}{DELETED}"),
         }
@@ -83,6 +92,13 @@ impl SegmentFile {
     }
 }
 
+impl SegmentFile {
+    /// As [`SegmentFile::parse`] for the names of segments that come or go.
+    pub(crate) fn parse_with(name: &str, suffix: Suffix) -> Option<(Self, i64)> {
+        Self::parse(name.strip_suffix(suffix.to_string().as_str())?)
+    }
+}
+
 /// The path of a file of the segment at `base_offset`.
 pub(crate) fn path_of(dir: &Path, base_offset: i64, kind: SegmentFile) -> PathBuf {
     path_with(dir, base_offset, kind, Suffix::None)
@@ -119,6 +135,14 @@ mod tests {
                 assert_eq!(gone.strip_prefix(name), Some(end));
                 assert!(Suffix::is_deleted(gone));
                 assert_eq!(SegmentFile::parse(gone), None);
+            }
+            for suffix in [Suffix::Cleaned, Suffix::Swap] {
+                let coming = path_with(Path::new("d"), 42, kind, suffix);
+                let coming = coming.file_name().unwrap().to_str().unwrap();
+                assert_eq!(SegmentFile::parse_with(coming, suffix), Some((kind, 42)));
+                assert_eq!(SegmentFile::parse_with(name, suffix), None);
+                assert_eq!(SegmentFile::parse(coming), None);
+                assert!(!Suffix::is_deleted(coming));
             }
         }
         for foreign in [

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, OffsetMap, PARTITION_METADATA, PartitionMetadata,
 };
+use crate::cleaner::{CleanError, Cleaner, CleanerMetrics, PassReport};
 use crate::clock::Clock;
 use crate::fs::{FileLock, OpenMode};
 use crate::journal::{EntryKind, EntryRef, FlushListener, Lsn};
@@ -69,7 +70,7 @@ pub struct LogStore {
     text_files: Mutex<HashMap<&'static str, OffsetMap>>,
     /// Names in the data directory changed since they were last synced.
     names_changed: AtomicBool,
-    cleaner: Mutex<CleanerOptions>,
+    cleaner: Cleaner,
     retention_check_interval_ms: AtomicU64,
     producer_id_expiration_ms: AtomicI64,
     worker: Worker,
@@ -138,6 +139,11 @@ impl LogStore {
         self.journal_entry(&log, EntryKind::Delete)?;
         self.logs.write().remove(&(*topic_id, partition));
         log.mark_deleted();
+        // A pass that writes into the directory comes to its end first: soon another log may have the same one.
+        drop(log.begin_cleaning());
+        if let Err(error) = self.cleaner.forget(&log, &self.logs()) {
+            tracing::warn!(%error, "the deleted log stays in the cleaner's checkpoint for a while");
+        }
         let renamed = suffixed(log.dir(), DELETED_SUFFIX);
         let io = |source| StoreError::io("deleting", log.dir(), source);
         self.shared.fs.rename(log.dir(), &renamed).map_err(io)?;
@@ -186,12 +192,24 @@ impl LogStore {
 
     /// How logs are compacted now.
     pub fn cleaner_options(&self) -> CleanerOptions {
-        self.cleaner.lock().clone()
+        self.cleaner.options()
     }
 
     /// Changes how logs are compacted; a pass that runs already ends by the old settings.
     pub fn set_cleaner_options(&self, options: CleanerOptions) {
-        *self.cleaner.lock() = options;
+        self.cleaner.set_options(options);
+    }
+
+    /// Compacts the dirtiest log that is due, on this thread, whether the cleaner is enabled or not. None when no log
+    /// is due, or the pass was abandoned because the log was cut or deleted. Runs in the background by itself.
+    pub fn clean_dirtiest(&self) -> Result<Option<PassReport>, CleanError> {
+        self.cleaner.clean_dirtiest(|| self.logs())
+    }
+
+    /// What the cleaner says of itself.
+    pub fn cleaner_metrics(&self) -> CleanerMetrics {
+        self.cleaner
+            .metrics(&self.logs(), self.shared.clock.now_ms())
     }
 
     pub fn node_id(&self) -> i32 {
@@ -237,6 +255,7 @@ impl LogStore {
         }
         self.scrub.stop();
         self.worker.stop();
+        self.cleaner.stop();
         for log in self.logs() {
             log.close();
         }
@@ -295,6 +314,7 @@ impl Drop for LogStore {
     fn drop(&mut self) {
         self.scrub.stop();
         self.worker.stop();
+        self.cleaner.stop();
     }
 }
 

@@ -22,6 +22,7 @@ use crate::checkpoint::{
     CLEAN_SHUTDOWN, CheckpointError, CleanShutdown, META_PROPERTIES, MetaProperties,
     PARTITION_METADATA, PartitionMetadata, id_to_text,
 };
+use crate::cleaner;
 use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalOptions, Lsn};
 use crate::log::{LoadPlan, Log, LogId};
@@ -127,6 +128,11 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
             store.0.options.scrub_bytes_per_second,
         )
         .map_err(|source| StoreError::io("starting the scrub thread of", &root, source))?;
+    store
+        .0
+        .cleaner
+        .start(Arc::downgrade(&store.0))
+        .map_err(|source| StoreError::io("starting the cleaner's threads of", &root, source))?;
     for problem in &store.1.problems {
         tracing::error!(%problem, "damage was found");
     }
@@ -303,7 +309,7 @@ impl Opening {
         let producer_id_expiration_ms = AtomicI64::new(self.options.producer_id_expiration_ms);
         let retention_check_interval_ms = AtomicU64::new(self.options.retention_check_interval_ms);
         let store = LogStore {
-            cleaner: Mutex::new(self.options.cleaner.clone()),
+            cleaner: cleaner::open(&self.options, logs.values()),
             options: self.options,
             meta,
             shared: self.shared,

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::store::Shared;
 use crate::testing::{Fault, FaultyCall, ManualClock, SimFs};
 use crate::{
-    AppendError, AppendOptions, Appended, FlushMode, Isolation, Log, LogConfig, LogId, LogStore,
-    RecoveryReport, StoreOptions,
+    AppendError, AppendOptions, Appended, CleanerOptions, FlushMode, Isolation, Log, LogConfig,
+    LogId, LogStore, RecoveryReport, StoreOptions,
 };
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -118,6 +118,11 @@ pub(crate) fn options(fs: &Arc<SimFs>, clock: &Arc<ManualClock>, flush: FlushMod
     StoreOptions {
         fs: Arc::clone(fs) as _,
         clock: Arc::clone(clock) as _,
+        // Tests compact when they want to.
+        cleaner: CleanerOptions {
+            enabled: false,
+            ..CleanerOptions::default()
+        },
         ..StoreOptions::new(Path::new("/data"), flush)
     }
 }

@@ -1,0 +1,239 @@
+//! The cleaner's threads: each takes the dirtiest log that is due, or sleeps.
+
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::blocks::Buffer;
+use super::due::{Candidate, dirtiest};
+use super::metrics::DirtyLog;
+use super::pass::{Pass, PassEnd, PassLimits, PassReport};
+use super::state::CleanerState;
+use super::{CleanError, CleanerMetrics, CleanerOptions};
+use crate::failpoint;
+use crate::log::Log;
+use crate::store::LogStore;
+
+/// Blocks are at least and at most so large.
+const BLOCK_BYTES_MIN: u64 = 64 << 10;
+const BLOCK_BYTES_MAX: u64 = 16 << 20;
+
+/// A store's cleaner.
+#[derive(Debug)]
+pub(crate) struct Cleaner {
+    state: Arc<CleanerState>,
+    store: OnceLock<Weak<LogStore>>,
+    /// As many as were ever wanted; those that are too many now wait.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Cleaner {
+    pub(crate) fn new(state: CleanerState) -> Self {
+        Self {
+            state: Arc::new(state),
+            store: OnceLock::new(),
+            threads: Mutex::default(),
+        }
+    }
+
+    /// Starts the threads.
+    pub(crate) fn start(&self, store: Weak<LogStore>) -> io::Result<()> {
+        // A store is opened once.
+        let _ = self.store.set(store);
+        self.spawn_missing()
+    }
+
+    fn spawn_missing(&self) -> io::Result<()> {
+        let Some(store) = self.store.get() else {
+            return Ok(());
+        };
+        let mut threads = self.threads.lock();
+        while threads.len() < self.state.thread_count() {
+            let number = threads.len();
+            let (store, state) = (Weak::clone(store), Arc::clone(&self.state));
+            let thread = thread::Builder::new()
+                .name(format!("log-cleaner-{number}"))
+                .spawn(move || run(number, &store, &state))?;
+            threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Ends all threads, in the midst of a pass too, and waits for them.
+    pub(crate) fn stop(&self) {
+        self.state.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+
+    pub(crate) fn options(&self) -> CleanerOptions {
+        self.state.options()
+    }
+
+    pub(crate) fn set_options(&self, options: CleanerOptions) {
+        self.state.set_options(options);
+        if let Err(error) = self.spawn_missing() {
+            tracing::error!(%error, "not all threads of the cleaner could be started");
+        }
+    }
+
+    /// Compacts the dirtiest log that is due on this thread.
+    pub(crate) fn clean_dirtiest(
+        &self,
+        logs: impl Fn() -> Vec<Arc<Log>>,
+    ) -> Result<Option<PassReport>, CleanError> {
+        match pick(&self.state, &logs()) {
+            Some(candidate) => clean(&self.state, candidate, logs),
+            None => Ok(None),
+        }
+    }
+
+    /// What a pass has found out of a log that is gone now is forgotten.
+    pub(crate) fn forget(&self, log: &Log, rest: &[Arc<Log>]) -> Result<(), CleanError> {
+        match log.cleaned_to() {
+            Some(_) => self.state.write_checkpoint(rest),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn metrics(&self, logs: &[Arc<Log>], now_ms: i64) -> CleanerMetrics {
+        let mut dirty: Vec<_> = logs
+            .iter()
+            .filter_map(|log| Candidate::of(log, now_ms).ok().flatten())
+            .map(|candidate| DirtyLog {
+                topic: candidate.log.id().topic.clone(),
+                partition: candidate.log.id().partition,
+                percent: 100.0 * candidate.portions.dirty_ratio(),
+            })
+            .collect();
+        dirty.sort_unstable_by(|one, other| {
+            (&one.topic, one.partition).cmp(&(&other.topic, other.partition))
+        });
+        let (bytes_read, bytes_written, passes, last_pass) = self.state.totals();
+        CleanerMetrics {
+            max_dirty_percent: dirty.iter().map(|one| one.percent).fold(0.0, f64::max),
+            dirty,
+            idle_ratio: self.state.idle_ratio(),
+            threads: self.state.thread_count(),
+            passes,
+            bytes_read,
+            bytes_written,
+            since_last_pass: last_pass.map(|(ended, _)| ended.elapsed()),
+            last_pass: last_pass.map(|(_, took)| took),
+            uncleanable: self
+                .state
+                .uncleanable(|id| logs.iter().any(|log| log.id() == id)),
+        }
+    }
+}
+
+fn run(number: usize, store: &Weak<LogStore>, state: &Arc<CleanerState>) {
+    while state.awaits_turn(number) {
+        // A store that nobody holds any more is not kept alive by a pass.
+        let picked = match store.upgrade() {
+            Some(store) => pick(state, &store.logs()),
+            None => return,
+        };
+        let Some(candidate) = picked else {
+            state.sleep(number);
+            continue;
+        };
+        let log = Arc::clone(&candidate.log);
+        let all = || store.upgrade().map_or_else(Vec::new, |store| store.logs());
+        match clean(state, candidate, all) {
+            Ok(Some(report)) => {
+                tracing::info!(
+                    log = %log.id(),
+                    cleaned_to = report.cleaned_to,
+                    keys = report.keys,
+                    before = report.bytes_before,
+                    after = report.bytes_after,
+                    "a log is compacted"
+                );
+            }
+            Ok(None) => {}
+            Err(_) if log.is_over() => {}
+            Err(error) => {
+                tracing::error!(log = %log.id(), %error, "compaction failed and is tried again later");
+            }
+        }
+    }
+}
+
+/// The dirtiest log that is due and that no other thread has.
+fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
+    loop {
+        let candidates = logs
+            .iter()
+            .filter(|log| log.config().cleanup.compact && !log.is_over())
+            .filter(|log| state.is_free(log.id()))
+            .filter_map(|log| {
+                let now_ms = log.now_ms();
+                Candidate::of(log, now_ms).unwrap_or_else(|error| {
+                    tracing::warn!(log = %log.id(), %error, "its segments cannot be looked at");
+                    None
+                })
+            })
+            .collect();
+        let candidate = dirtiest(candidates)?;
+        if state.begin(candidate.log.id()) {
+            return Some(candidate);
+        }
+    }
+}
+
+/// Runs a pass; none when it was abandoned.
+fn clean(
+    state: &CleanerState,
+    candidate: Candidate,
+    logs: impl Fn() -> Vec<Arc<Log>>,
+) -> Result<Option<PassReport>, CleanError> {
+    let began = Instant::now();
+    let id = candidate.log.id().clone();
+    let mut result = run_pass(state, &candidate);
+    if let Ok(Some(report)) = &result {
+        state.count(report, began.elapsed().max(Duration::from_nanos(1)));
+        failpoint::hit("cleaner.before_checkpoint");
+        if let Err(error) = state.write_checkpoint(&logs()) {
+            result = Err(error);
+        }
+    }
+    state.end(&id, &result);
+    result
+}
+
+fn run_pass(state: &CleanerState, candidate: &Candidate) -> Result<Option<PassReport>, CleanError> {
+    let (log, view) = (&*candidate.log, &candidate.view);
+    let _cleaning = log.begin_cleaning();
+    let pace = |bytes| state.pace(bytes, || !log.is_cut_since(view));
+    if !pace(0) {
+        return Ok(None);
+    }
+    let options = state.options();
+    let block_bytes = options.io_buffer_bytes / options.thread_count() as u64 / 2;
+    let block_bytes = block_bytes.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
+    let pass = Pass {
+        log,
+        view,
+        limits: PassLimits {
+            map_bytes: options.map_bytes_per_thread(),
+            load_factor: options.io_buffer_load_factor.clamp(0.01, 1.0),
+            block_bytes: usize::try_from(block_bytes).unwrap_or(usize::MAX),
+        },
+        pace: &pace,
+        now_ms: log.now_ms(),
+        buffer: Buffer::default(),
+        report: PassReport::default(),
+    };
+    match pass.run(&candidate.portions, &candidate.facts) {
+        Ok(report) => Ok(Some(report)),
+        Err(PassEnd::Abandoned) => Ok(None),
+        Err(PassEnd::Failed(error)) => Err(error),
+    }
+}
