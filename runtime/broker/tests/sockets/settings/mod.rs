@@ -2,6 +2,7 @@
 //! where it may change at run time. A setting that nobody observes fails the walk.
 
 mod background;
+mod cleaner;
 mod groups;
 mod node;
 mod scene;
@@ -21,21 +22,10 @@ const ALL_NODES: (i8, &str) = (NODE, "");
 fn node_rows() -> Vec<Row> {
     let mut rows = node::rows();
     rows.extend(background::rows());
+    rows.extend(cleaner::node_rows());
     rows.extend(groups::rows());
     rows.extend(transactions::rows());
     rows
-}
-
-/// What the cleaner's passes show; a look at them has to come with them.
-const CLEANER: [&str; 4] = [
-    "delete.retention.ms",
-    "max.compaction.lag.ms",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-];
-
-fn is_of_the_cleaner(name: &str) -> bool {
-    CLEANER.contains(&name) || name.starts_with("log.cleaner.")
 }
 
 /// The row of each setting, in order of the table, and none besides.
@@ -58,11 +48,9 @@ fn matched<S>(settings: &[S], name: fn(&S) -> &'static str, rows: Vec<Row>) -> V
 
 #[tokio::test]
 async fn every_topic_setting_works_on_a_running_topic_and_as_the_nodes_default() {
-    let walked: Vec<&TopicSetting> = TOPIC_SETTINGS
-        .iter()
-        .filter(|setting| !is_of_the_cleaner(setting.name))
-        .collect();
-    for (setting, row) in matched(&walked, |setting| setting.name, topics::rows()) {
+    let mut rows = topics::rows();
+    rows.extend(cleaner::topic_rows());
+    for (setting, row) in matched(&TOPIC_SETTINGS, |setting| setting.name, rows) {
         if let Rule::OneOf([only]) = setting.rule {
             refuses_all_but(setting, only).await;
             continue;
@@ -192,7 +180,7 @@ async fn as_given_at_start(setting: &TopicSetting, row: &Row, name: &str, factor
 async fn every_setting_of_the_node_works_from_the_start_or_at_run_time() {
     let own: Vec<&NodeSetting> = node_settings()
         .iter()
-        .filter(|setting| setting.topic.is_none() && !is_of_the_cleaner(setting.name()))
+        .filter(|setting| setting.topic.is_none())
         .collect();
     for (setting, row) in matched(&own, |setting| setting.name(), node_rows()) {
         match setting.mode {

@@ -75,6 +75,8 @@ struct Machine {
     capacity: Option<u64>,
     /// Calls that change something, counted.
     operations: u64,
+    /// Most bytes that one call has asked for.
+    largest_read: usize,
     /// The power goes off when so many operations are done.
     off_after: Option<u64>,
     off: bool,
@@ -120,6 +122,7 @@ impl SimFs {
             faults: Vec::new(),
             capacity,
             operations: 0,
+            largest_read: 0,
             off_after: None,
             off: false,
             holds_syncs: false,
@@ -155,6 +158,11 @@ impl SimFs {
     /// How many calls have changed something so far (writes, syncs, names).
     pub fn operations(&self) -> u64 {
         self.machine.lock().operations
+    }
+
+    /// Most bytes that one read has asked for since the last question.
+    pub fn take_largest_read(&self) -> usize {
+        std::mem::take(&mut self.machine.lock().largest_read)
     }
 
     /// Whether the power is off.
@@ -414,6 +422,7 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut machine = self.fs.machine.lock();
         machine.check_on()?;
+        machine.largest_read = machine.largest_read.max(buf.len());
         Ok(machine.disk.file(self.inode)?.read(buf, offset))
     }
 

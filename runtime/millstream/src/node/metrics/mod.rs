@@ -1,5 +1,6 @@
 //! The node's figures under Prometheus-style names, by Kafka's meanings.
 
+mod cleaner;
 mod plugins;
 mod scrub;
 
@@ -111,6 +112,7 @@ impl MetricSource for NodeMetrics {
             self.store.journal_bytes() as f64,
         ));
         samples.extend(scrub::samples(&self.store.scrub_stats()));
+        samples.extend(cleaner::samples(&self.store));
         samples.extend(plugins::samples(&self.plugins));
         samples
     }
