@@ -103,8 +103,16 @@ impl Content {
             done += step;
         }
         let end = offset + buf.len() as u64;
-        if !buf.is_empty() && end > self.seen.len {
+        if buf.is_empty() {
+            return;
+        }
+        if end > self.seen.len {
             self.change_len(end);
+        } else if end > self.durable.len && self.pending_lens.last().is_none_or(|last| *last < end)
+        {
+            // A failed sync has forgotten that the file is so long. What is written again brings
+            // its own length with it.
+            self.note_len(end);
         }
     }
 
@@ -148,6 +156,10 @@ impl Content {
 
     fn change_len(&mut self, len: u64) {
         self.seen.len = len;
+        self.note_len(len);
+    }
+
+    fn note_len(&mut self, len: u64) {
         if self.pending_lens.len() > VERSIONS_KEPT {
             self.pending_lens.remove(1);
         }
@@ -159,9 +171,8 @@ impl Content {
         for number in std::mem::take(&mut self.pending).into_keys() {
             self.durable.set(number, self.seen.get(number));
         }
-        if !self.pending_lens.is_empty() {
-            self.pending_lens.clear();
-            self.durable.cut(self.seen.len);
+        if let Some(len) = std::mem::take(&mut self.pending_lens).pop() {
+            self.durable.cut(len);
         }
     }
 

@@ -113,6 +113,27 @@ fn after_a_failed_sync_the_bytes_are_seen_and_a_second_sync_does_not_save_them()
 }
 
 #[test]
+fn what_a_failed_sync_lost_is_saved_by_writing_it_again() {
+    for seed in 0..20 {
+        let (fs, file) = fs_with_file(&[0; 700]);
+        file.write_at(&[1; 2000], 700).unwrap();
+        fs.inject(Fault {
+            call: FaultyCall::Sync,
+            path_contains: "/f".into(),
+            nth: 1,
+            kind: io::ErrorKind::Other,
+        });
+        assert!(file.sync_data().is_err());
+        // The same bytes again, within the length that programs see.
+        file.write_at(&[1; 1500], 700).unwrap();
+        file.sync_data().unwrap();
+        let after = read(&fs.power_cut(seed), "/d/f").unwrap();
+        assert!(after.len() >= 2200, "seed {seed}: {}", after.len());
+        assert_eq!(after[700..2200], [1; 1500], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_full_disk_takes_what_fits() {
     let (fs, file) = fs_with_file(&[1; 100]);
     fs.set_capacity(Some(110));
