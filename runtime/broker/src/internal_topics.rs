@@ -112,6 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn every_internal_topic_is_compacted_and_never_deleted_from() {
+        for topic in InternalTopic::ALL {
+            let spec = topic.spec(&BrokerConfig::default(), 1);
+            let policy = spec
+                .configs
+                .iter()
+                .find(|(name, _)| name == "cleanup.policy");
+            let policy = policy.and_then(|(_, value)| value.as_deref());
+            assert_eq!(policy, Some("compact"), "{}", topic.name());
+        }
+    }
+
+    #[test]
     fn names_lead_back_to_their_topics() {
         for topic in InternalTopic::ALL {
             assert_eq!(InternalTopic::named(topic.name()), Some(topic));

@@ -1,6 +1,7 @@
 //! Transactions and held groups through the in-process surface, over a real store in a temporary directory, with
 //! restarts and crashes.
 
+mod compaction;
 mod crash;
 mod held_groups;
 mod power_cut;
