@@ -2,6 +2,7 @@
 
 mod batches;
 pub mod client;
+mod compaction;
 mod engine;
 mod idle;
 mod latency;
@@ -59,6 +60,10 @@ pub const CASES: &[Case] = &[
     Case {
         name: "log-read",
         run: engine::read,
+    },
+    Case {
+        name: "compaction",
+        run: compaction::run,
     },
     Case {
         name: "restart",
