@@ -168,9 +168,10 @@ impl Connection {
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         loop {
             let has_more = self.begin_requests().await?;
-            self.collect_answers().await;
+            let has_collected = self.collect_answers().await;
             self.send().await?;
-            if has_more {
+            // A whole request may have waited for just these answers: no byte would come to wake us for it.
+            if has_more || has_collected {
                 continue;
             }
             self.arm_for_partial_frame();
@@ -234,8 +235,9 @@ impl Connection {
         }
     }
 
-    /// Moves the answers that are ready, up to the first that is not, to the output.
-    async fn collect_answers(&mut self) {
+    /// Moves the answers that are ready, up to the first that is not, to the output. True when there were any.
+    async fn collect_answers(&mut self) -> bool {
+        let mut has_collected = false;
         while let Some(slot) = self.answers.pop_front() {
             match slot {
                 Slot::Ready(response) => self.output.push(response),
@@ -244,12 +246,14 @@ impl Connection {
                         Poll::Ready(response) => self.output.push(response),
                         Poll::Pending => {
                             self.answers.push_front(Slot::Waiting(later));
-                            return;
+                            return has_collected;
                         }
                     }
                 }
             }
+            has_collected = true;
         }
+        has_collected
     }
 
     async fn send(&mut self) -> Result<(), End> {
