@@ -1,7 +1,7 @@
 //! Records seen from outside: where each one lies and what its key is. For who keeps or drops records as they are and
 //! has no use for values and headers.
 
-use crate::record::Fields;
+use crate::record::{Fields, check_offset_delta};
 use crate::{BatchError, RecordFault, varint};
 
 /// One record, undecoded but for what stands in front of its value.
@@ -80,13 +80,7 @@ impl<'a> RawRecords<'a> {
         if usize::try_from(value_len.max(0)).is_ok_and(|value| value > left) || value_len < -1 {
             return Err(RecordFault::Truncated);
         }
-        if offset_delta <= self.previous_delta || offset_delta > self.last_offset_delta {
-            return Err(RecordFault::OffsetDelta {
-                delta: offset_delta,
-                previous: self.previous_delta,
-                last: self.last_offset_delta,
-            });
-        }
+        check_offset_delta(offset_delta, self.previous_delta, self.last_offset_delta)?;
         self.previous_delta = offset_delta;
         self.position += end;
         self.index += 1;

@@ -200,13 +200,7 @@ impl<'r> RecordIter<'r> {
                 used: fields.position,
             });
         }
-        if offset_delta <= self.previous_delta || offset_delta > self.last_offset_delta {
-            return Err(RecordFault::OffsetDelta {
-                delta: offset_delta,
-                previous: self.previous_delta,
-                last: self.last_offset_delta,
-            });
-        }
+        check_offset_delta(offset_delta, self.previous_delta, self.last_offset_delta)?;
         self.previous_delta = offset_delta;
         self.position += start + body_len;
         self.index += 1;
@@ -247,6 +241,19 @@ impl<'r> Iterator for RecordIter<'r> {
             }
         }))
     }
+}
+
+/// Offsets rise within a batch and stay within what its header says.
+#[inline]
+pub(crate) fn check_offset_delta(delta: i32, previous: i32, last: i32) -> Result<(), RecordFault> {
+    if delta <= previous || delta > last {
+        return Err(RecordFault::OffsetDelta {
+            delta,
+            previous,
+            last,
+        });
+    }
+    Ok(())
 }
 
 /// A reading position in a record.
