@@ -44,20 +44,6 @@ fn report(fs: &Arc<SimFs>, path: &str) -> Report {
     verify(&fs, Path::new(path), true).unwrap()
 }
 
-/// The paths of all files of a data directory, but for the lock.
-fn files(fs: &SimFs, dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs.read_dir(dir).unwrap() {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            found.extend(files(fs, &path));
-        } else if entry.len > 0 {
-            found.push(path);
-        }
-    }
-    found
-}
-
 #[test]
 fn sound_files_are_found_sound_after_any_stop_and_beside_a_running_node() {
     for mode in [FlushMode::Os, FlushMode::Journal] {
@@ -109,7 +95,7 @@ fn every_flipped_byte_of_every_file_is_found_in_its_file() {
     let Rig { fs, store, .. } = rig;
     drop(store);
     let mut checked = 0;
-    for path in files(&fs, Path::new("/data")) {
+    for path in fs.files_below(Path::new("/data")).unwrap() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         // Zeros that were reserved say nothing, and the marker of a clean stop says only that it is there.
         let bytes = fs.read(&path, 1 << 30).unwrap();
@@ -203,7 +189,7 @@ fn what_is_missing_or_too_short_is_named() {
     rig.store.close_blocking().unwrap();
     let Rig { fs, store, .. } = rig;
     drop(store);
-    for path in files(&fs, Path::new("/data/flights-0")) {
+    for path in fs.files_below(Path::new("/data/flights-0")).unwrap() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let bytes = fs.read(&path, 1 << 30).unwrap();
         // Without a snapshot or a sidecar a log is slower to open, not damaged.

@@ -271,20 +271,6 @@ impl Drop for Failures {
     }
 }
 
-/// All files below a directory that hold something.
-fn files(fs: &SimFs, dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs.read_dir(dir).unwrap() {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            found.extend(files(fs, &path));
-        } else if entry.len > 0 {
-            found.push(path);
-        }
-    }
-    found
-}
-
 fn extension(path: &Path) -> &str {
     path.extension().and_then(|end| end.to_str()).unwrap_or("")
 }
@@ -308,7 +294,7 @@ fn a_flipped_bit_anywhere_is_repaired_or_refused_or_costs_its_batch() {
     for (mode, stop) in FLIP_CASES {
         let golden = Golden::new(mode, stop);
         let mut kinds = BTreeMap::new();
-        for path in files(&golden.fs, Path::new("/data")) {
+        for path in golden.fs.files_below(Path::new("/data")).unwrap() {
             if extension(&path) == "journal" && (mode, stop) != JOURNAL_COUNTS {
                 continue;
             }
@@ -345,7 +331,7 @@ fn a_file_that_ends_at_any_byte_keeps_what_it_has() {
     let mut failures = Failures::default();
     for (mode, stop) in CASES {
         let golden = Golden::new(mode, stop);
-        for path in files(&golden.fs, Path::new("/data/flights-0")) {
+        for path in golden.fs.files_below(Path::new("/data/flights-0")).unwrap() {
             let len = golden.disk().metadata(&path).unwrap().len;
             for end in 0..len {
                 let fs = golden.disk();
@@ -372,7 +358,7 @@ fn zeroed_blocks_and_missing_and_stray_files_are_survived() {
     let mut failures = Failures::default();
     for (mode, stop) in CASES {
         let golden = Golden::new(mode, stop);
-        for path in files(&golden.fs, Path::new("/data")) {
+        for path in golden.fs.files_below(Path::new("/data")).unwrap() {
             let len = golden.disk().metadata(&path).unwrap().len;
             let name = path.display();
             for at in (0..len.min(16 << 10)).step_by(64) {
@@ -425,7 +411,7 @@ fn zeroed_blocks_and_missing_and_stray_files_are_survived() {
 fn an_index_that_points_behind_the_end_is_not_followed() {
     for (mode, stop) in CASES {
         let golden = Golden::new(mode, stop);
-        for path in files(&golden.fs, Path::new("/data/flights-0")) {
+        for path in golden.fs.files_below(Path::new("/data/flights-0")).unwrap() {
             let entry: Vec<u8> = match extension(&path) {
                 "index" => [1_i32, i32::MAX]
                     .iter()

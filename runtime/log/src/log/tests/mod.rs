@@ -8,6 +8,7 @@ mod model;
 mod producers;
 mod recovery;
 mod retention;
+mod rolling;
 mod segments;
 pub(crate) mod support;
 mod time_lookup;

@@ -13,10 +13,10 @@ use crate::{
     LogConfig, ReadError,
 };
 
-const MODES: [FlushMode; 2] = [FlushMode::Os, FlushMode::Journal];
+pub(super) const MODES: [FlushMode; 2] = [FlushMode::Os, FlushMode::Journal];
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-fn small() -> LogConfig {
+pub(super) fn small() -> LogConfig {
     LogConfig {
         segment_bytes: 400,
         index_interval_bytes: 100,
@@ -27,7 +27,7 @@ fn small() -> LogConfig {
 }
 
 /// One record with this timestamp.
-fn append_at(log: &Log, timestamp: i64, value: &str) -> Appended {
+pub(super) fn append_at(log: &Log, timestamp: i64, value: &str) -> Appended {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder
         .append(timestamp, None, Some(value.as_bytes()), [])
@@ -37,7 +37,7 @@ fn append_at(log: &Log, timestamp: i64, value: &str) -> Appended {
 }
 
 /// Thirty records, a second apart, the last one a second before now, all flushed.
-fn fill(rig: &Rig, log: &Log) {
+pub(super) fn fill(rig: &Rig, log: &Log) {
     let mut last = None;
     for number in 0..30 {
         let at = NOW_MS - 1000 * (30 - number);
@@ -46,7 +46,7 @@ fn fill(rig: &Rig, log: &Log) {
     flush(&rig.store, &last.unwrap());
 }
 
-fn bases(log: &Log) -> Vec<i64> {
+pub(super) fn bases(log: &Log) -> Vec<i64> {
     let segments = log.segments.read();
     segments
         .iter()
@@ -54,23 +54,23 @@ fn bases(log: &Log) -> Vec<i64> {
         .collect()
 }
 
-fn names(rig: &Rig, log: &Log) -> Vec<String> {
+pub(super) fn names(rig: &Rig, log: &Log) -> Vec<String> {
     let entries = rig.fs.read_dir(log.dir()).unwrap();
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
-fn set(log: &Log, change: impl FnOnce(&mut LogConfig)) {
+pub(super) fn set(log: &Log, change: impl FnOnce(&mut LogConfig)) {
     let mut config = (*log.config()).clone();
     change(&mut config);
     log.set_config(config);
 }
 
-fn advance(rig: &Rig, ms: i64) {
+pub(super) fn advance(rig: &Rig, ms: i64) {
     rig.clock.advance(Duration::from_millis(ms.cast_unsigned()));
 }
 
 /// Everything from the log's start on is there, and nothing below.
-fn check_whole(log: &Log) {
+pub(super) fn check_whole(log: &Log) {
     let offsets = log.offsets();
     let found = values_from(log, offsets.log_start, Isolation::LogEnd);
     let expected: Vec<_> = (offsets.log_start..offsets.log_end)
@@ -446,124 +446,6 @@ fn epochs_begin_at_the_log_start() {
     let epochs = read_leader_epochs(&*rig.fs, &path).unwrap().unwrap();
     assert_eq!(epochs[0].start_offset, start);
     assert_eq!(i64::from(epochs[0].epoch), start / 5);
-}
-
-#[test]
-fn an_idle_log_is_rolled_when_it_is_old_and_jitter_brings_that_forward() {
-    let rig = Rig::new(FlushMode::Os);
-    let logs: Vec<_> = (0..20)
-        .map(|partition| rig.log_with(partition, small()))
-        .collect();
-    for log in &logs {
-        append_at(log, NOW_MS, "value 0");
-        set(log, |config| {
-            config.segment_ms = 10_000;
-            config.segment_jitter_ms = 5000;
-        });
-    }
-    let mut rolled = Vec::new();
-    for _ in 0..11 {
-        rig.store.apply_retention().unwrap();
-        rolled.push(logs.iter().filter(|log| bases(log).len() == 2).count());
-        advance(&rig, 1000);
-    }
-    assert_eq!(rolled[..5], [0; 5], "no jitter is more than 5 s");
-    let different = rolled.iter().collect::<std::collections::BTreeSet<_>>();
-    assert!(different.len() >= 4, "{rolled:?}");
-    rig.store.apply_retention().unwrap();
-    assert!(logs.iter().all(|log| bases(log) == [0, 1]));
-    rig.store.apply_retention().unwrap();
-    assert!(
-        logs.iter().all(|log| bases(log) == [0, 1]),
-        "an empty segment is not rolled"
-    );
-}
-
-#[test]
-fn a_log_that_is_written_to_is_rolled_by_the_time_of_its_records() {
-    let rig = Rig::new(FlushMode::Os);
-    let config = LogConfig {
-        segment_ms: 10_000,
-        ..small()
-    };
-    let log = rig.log_with(0, config.clone());
-    for at in [5000, 14_999, 15_000, 15_001] {
-        append_at(&log, at, "x");
-    }
-    assert_eq!(bases(&log), [0, 3]);
-    // Old records that come now are no reason for the background to end the segment.
-    advance(&rig, 9000);
-    append_at(&log, 15_002, "x");
-    advance(&rig, 9000);
-    rig.store.apply_retention().unwrap();
-    assert_eq!(bases(&log), [0, 3]);
-    let without_time = rig.log_with(1, config);
-    append_at(&without_time, -1, "x");
-    advance(&rig, 10_000);
-    append_at(&without_time, -1, "x");
-    assert_eq!(bases(&without_time), [0]);
-    advance(&rig, 1);
-    append_at(&without_time, -1, "x");
-    assert_eq!(bases(&without_time), [0, 2]);
-}
-
-#[test]
-fn a_preallocated_segment_is_as_large_as_it_may_be_until_it_ends() {
-    for mode in MODES {
-        let mut rig = Rig::new(mode);
-        let config = LogConfig {
-            preallocate: true,
-            ..small()
-        };
-        let log = rig.log_with(0, config.clone());
-        let len = |rig: &Rig, log: &Log, base: i64| {
-            let path = log.dir().join(format!("{base:020}.log"));
-            rig.fs.metadata(&path).unwrap().len
-        };
-        assert!(!names(&rig, &log).iter().any(|name| name.ends_with(".log")));
-        rig.store.checkpoint().unwrap();
-        fill(&rig, &log);
-        let last = append_at(&log, NOW_MS, "value 30");
-        flush(&rig.store, &last);
-        let bases = bases(&log);
-        assert_eq!(len(&rig, &log, bases[0]), log.segments.read()[0].size());
-        assert_eq!(len(&rig, &log, bases[bases.len() - 1]), 400);
-        assert!(log.segments.read()[bases.len() - 1].size() < 400);
-        drop(log);
-        for round in 0..3 {
-            rig = match round {
-                0 => rig.kill_and_reopen(3),
-                1 => rig.cut_power_or_kill(mode),
-                _ => rig.close_and_reopen(),
-            };
-            assert_eq!(rig.report.problems, [], "{mode} {round}");
-            let log = rig.log_with(0, config.clone());
-            check_whole(&log);
-            assert_eq!(log.offsets().log_end, 31 + round);
-            let last = append_at(&log, NOW_MS, &format!("value {}", 31 + round));
-            flush(&rig.store, &last);
-        }
-        rig.store.close_blocking().unwrap();
-        let log = rig.store.get(&id(0).topic_id, 0).unwrap();
-        let last = Arc::clone(log.segments.read().last().unwrap());
-        assert_eq!(len(&rig, &log, last.base_offset()), last.size());
-    }
-}
-
-#[test]
-fn no_room_to_preallocate_refuses_the_append_and_heals() {
-    let rig = Rig::new(FlushMode::Os);
-    let config = LogConfig {
-        preallocate: true,
-        ..small()
-    };
-    let log = rig.log_with(0, config);
-    rig.fs.set_capacity(Some(rig.fs.used_bytes() + 300));
-    let full = try_append(&log, &["value 0"]).unwrap_err();
-    assert!(matches!(full, crate::AppendError::Full { .. }), "{full}");
-    rig.fs.set_capacity(None);
-    append(&log, &["value 0"]);
-    check_whole(&log);
 }
 
 #[test]

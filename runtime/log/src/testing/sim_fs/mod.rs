@@ -215,6 +215,20 @@ impl SimFs {
         Self::from_disk(disk, seed, machine.capacity, machine.clock.clone())
     }
 
+    /// The paths of all files at any depth below `dir` that hold something.
+    pub fn files_below(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in self.read_dir(dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                found.extend(self.files_below(&path)?);
+            } else if entry.len > 0 {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
     /// Changes bytes on the disk itself, as decay would.
     ///
     /// # Panics
