@@ -13,7 +13,7 @@ use super::metrics::UncleanableLog;
 use super::pass::PassReport;
 use super::throttle::Throttle;
 use super::{CleanError, CleanerOptions};
-use crate::checkpoint::{CLEANED_OFFSETS, OffsetMap, write_offsets};
+use crate::checkpoint::{CLEANED_OFFSETS, CheckpointError, OffsetMap, write_offsets};
 use crate::fs::FileSystem;
 use crate::log::{Log, LogId};
 
@@ -208,7 +208,7 @@ impl CleanerState {
     }
 
     /// Replaces `cleaner-offset-checkpoint` when it is not true any more of these logs, which are all.
-    pub(super) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CleanError> {
+    pub(super) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CheckpointError> {
         let mut written = self.written.lock();
         let offsets: OffsetMap = logs
             .iter()

@@ -13,6 +13,7 @@ use super::metrics::DirtyLog;
 use super::pass::{Pass, PassEnd, PassLimits, PassReport};
 use super::state::CleanerState;
 use super::{CleanError, CleanerMetrics, CleanerOptions};
+use crate::checkpoint::CheckpointError;
 use crate::failpoint;
 use crate::log::Log;
 use crate::store::LogStore;
@@ -94,10 +95,15 @@ impl Cleaner {
         }
     }
 
+    /// Writes down how far these logs, which are all, are compacted.
+    pub(crate) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CheckpointError> {
+        self.state.write_checkpoint(logs)
+    }
+
     /// What a pass has found out of a log that is gone now is forgotten.
     pub(crate) fn forget(&self, log: &Log, rest: &[Arc<Log>]) -> Result<(), CleanError> {
         match log.cleaned_to() {
-            Some(_) => self.state.write_checkpoint(rest),
+            Some(_) => Ok(self.state.write_checkpoint(rest)?),
             None => Ok(()),
         }
     }
@@ -201,7 +207,7 @@ fn clean(
         state.count(report, began.elapsed().max(Duration::from_nanos(1)));
         failpoint::hit("cleaner.before_checkpoint");
         if let Err(error) = state.write_checkpoint(&logs()) {
-            result = Err(error);
+            result = Err(error.into());
         }
     }
     state.end(&id, &result);

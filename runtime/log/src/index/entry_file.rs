@@ -203,9 +203,12 @@ impl<E: IndexEntry> EntryFile<E> {
         Ok(self.checksum_to(sum.bytes)? == sum)
     }
 
-    /// Keeps the entries that a checkpoint had, of which it knew the checksum.
+    /// Keeps the entries that a checkpoint had, of which it knew the checksum; none when it did not.
     pub(crate) fn restore(&mut self, sum: Checksum) -> io::Result<()> {
-        let count = usize::try_from(sum.bytes).unwrap_or(usize::MAX) / E::BYTES;
+        let count = match sum {
+            Checksum::UNKNOWN => 0,
+            Checksum { bytes, .. } => usize::try_from(bytes).unwrap_or(usize::MAX) / E::BYTES,
+        };
         self.truncate(count)?;
         self.crc = (sum.bytes == (self.len() * E::BYTES) as u64).then_some(sum.crc);
         Ok(())

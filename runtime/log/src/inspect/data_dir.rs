@@ -11,7 +11,8 @@ use crate::checkpoint::{
     PARTITION_METADATA, PartitionMetadata, RECOVERY_POINTS, read_offsets,
 };
 use crate::fs::{FileLock, FileSystem};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Lsn};
+use crate::log::CutNotes;
 use crate::segment::SegmentFile;
 use crate::store::{JOURNAL_DIR, LOCK_FILE, StoreError, split_name};
 
@@ -156,6 +157,19 @@ impl NodeCheck<'_> {
                 .iter()
                 .find(|log| log.topic_id == metadata.topic_id && log.partition == partition);
             known.synced = log.map(|log| (log.segment_base, log.segment_size));
+            if let Some(log) = log.filter(|_| !known.is_closed) {
+                match CutNotes::read(&**self.fs, dir, log.incarnation) {
+                    Ok(notes) => {
+                        let cut = notes.deepest_since(Lsn(log.lsn), log.recovery_point);
+                        let cut = cut.map(|cut| (cut.segment_base, cut.segment_size));
+                        known.synced = cut.or(known.synced);
+                    }
+                    Err(error) => {
+                        let damage = text_damage(error)?;
+                        self.report.damages.push(damage);
+                    }
+                }
+            }
             known.offsets = log
                 .filter(|_| known.is_closed)
                 .map(|log| log.log_start..log.recovery_point);

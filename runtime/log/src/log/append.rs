@@ -293,7 +293,7 @@ impl Log {
             .last()
             .map_or(base_offset, |last| last.header.next_offset());
         appender.log_end = log_end;
-        appender.last_lsn = accepted.lsn;
+        appender.last_lsn = accepted.lsn.max(appender.last_lsn);
         self.positions
             .note(base_offset, appender.active.id(), position);
         self.progress

@@ -63,6 +63,7 @@ impl Log {
         }
         let epochs_changed = std::mem::take(&mut appender.epochs_changed);
         appender.dirty = false;
+        appender.captured_to = appender.captured_to.max(Some(appender.log_end));
         let checkpoint = LogCheckpoint {
             incarnation: self.incarnation,
             recovery_point: appender.log_end,
@@ -112,10 +113,18 @@ impl Log {
 
     /// The node's checkpoint has this log so.
     pub(crate) fn note_durable(&self, checkpoint: &LogCheckpoint) {
+        let mut notes = self.notes.lock();
+        let had_notes = !notes.is_empty();
+        notes.forget_to(checkpoint.lsn);
+        // A cut may have come between the capture and now.
+        let cuts = notes.iter().map(|note| note.segment_base);
         *self.durable.lock() = DurablePoint {
             log_start: checkpoint.log_start,
-            segment_base: checkpoint.segment_base,
+            segment_base: cuts.fold(checkpoint.segment_base, i64::min),
         };
+        if had_notes && notes.is_empty() {
+            self.remove_notes();
+        }
     }
 
     /// Lets the next checkpoint capture this log again, because this one did not come to its end.

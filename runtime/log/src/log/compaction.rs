@@ -17,6 +17,8 @@ pub(super) struct Compaction {
     cleaned_to: Option<i64>,
     /// How often the log's end was moved back.
     cuts: u64,
+    /// How far back, at the most.
+    cut_to: Option<i64>,
 }
 
 /// A log at the beginning of a pass.
@@ -105,9 +107,14 @@ impl Log {
     /// What the checkpoint of compacted offsets says at a start.
     pub(crate) fn restore_cleaned_to(&self, offset: i64) {
         let active_base = self.appender.lock().active.base_offset();
+        let mut compaction = self.compaction.lock();
+        // What recovery has cut and written anew was not compacted.
+        let offset = compaction
+            .cut_to
+            .map_or(offset, |cut_to| offset.min(cut_to));
         // A log that ends before it is another one, or lost its end.
         if offset <= active_base {
-            self.compaction.lock().cleaned_to = Some(offset);
+            compaction.cleaned_to = Some(offset);
         }
     }
 
@@ -116,10 +123,16 @@ impl Log {
         self.compaction.lock().cleaned_to
     }
 
+    /// Whether the log's end was moved back in this run.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.compaction.lock().cut_to.is_some()
+    }
+
     /// The log's end is moved back: a pass that runs is worthless.
     pub(super) fn note_cut(&self, end: i64) {
         let mut compaction = self.compaction.lock();
         compaction.cuts += 1;
+        compaction.cut_to = Some(compaction.cut_to.map_or(end, |cut_to| cut_to.min(end)));
         compaction.cleaned_to = compaction.cleaned_to.map(|offset| offset.min(end));
     }
 

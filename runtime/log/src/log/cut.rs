@@ -4,10 +4,58 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cut_notes::{CutNote, PreparedNote};
 use super::{AppendError, Appender, Log, Stability};
+use crate::failpoint;
 use crate::journal::{EntryKind, EntryRef, Lsn};
 use crate::producer_state::ProducerStates;
-use crate::segment::{BatchScan, ScanError, Segment, SegmentSizes};
+use crate::segment::{Piece, Segment, SegmentFile, SegmentSizes};
+
+/// A cut that is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cut {
+    /// The log ends with `end` from now on; that is `position` in the segment at `segment_base`.
+    Back {
+        end: i64,
+        segment_base: i64,
+        position: u64,
+    },
+    /// Nothing is left, and the log begins at `to`.
+    All { to: i64 },
+}
+
+impl Cut {
+    fn entry(self) -> EntryKind<'static> {
+        match self {
+            Self::Back { end, .. } => EntryKind::Truncate { to: end },
+            Self::All { to } => EntryKind::Reset { to },
+        }
+    }
+
+    fn note(self, log_start: i64) -> CutNote {
+        let lsn = Lsn(u64::MAX);
+        match self {
+            Self::Back {
+                end,
+                segment_base,
+                position,
+            } => CutNote {
+                lsn,
+                log_start,
+                log_end: end,
+                segment_base,
+                segment_size: position,
+            },
+            Self::All { to } => CutNote {
+                lsn,
+                log_start: to,
+                log_end: to,
+                segment_base: to,
+                segment_size: 0,
+            },
+        }
+    }
+}
 
 impl Log {
     /// Cuts the log so that it ends with the last batch that lies wholly below `to`. For a follower whose end differs
@@ -16,14 +64,14 @@ impl Log {
         // Before the append lock: a reader that holds up a cut may want that lock to look after the indexes.
         let _cut = self.cutting.write();
         let mut appender = self.appender.lock();
-        appender.check_open()?;
+        self.check_writable(&appender)?;
         if to >= appender.log_end {
             return Ok(appender.last_lsn);
         }
-        let lsn = self.journal_change(&mut appender, EntryKind::Truncate { to })?;
-        self.wait_flushed(lsn)?;
-        self.cut_to(&mut appender, to)
+        let cut = self
+            .plan_cut(&appender, to)
             .map_err(|error| AppendError::write(self.dir.clone(), error))?;
+        let lsn = self.journal_and_cut(&mut appender, cut)?;
         drop(appender);
         self.progress.watchers.notify();
         Ok(lsn)
@@ -33,14 +81,108 @@ impl Log {
     pub fn reset_to(&self, to: i64) -> Result<Lsn, AppendError> {
         let _cut = self.cutting.write();
         let mut appender = self.appender.lock();
-        appender.check_open()?;
-        let lsn = self.journal_change(&mut appender, EntryKind::Reset { to })?;
-        self.wait_flushed(lsn)?;
-        self.clear_to(&mut appender, to)
-            .map_err(|error| AppendError::write(self.dir.clone(), error))?;
+        self.check_writable(&appender)?;
+        let lsn = self.journal_and_cut(&mut appender, Cut::All { to })?;
         drop(appender);
         self.progress.watchers.notify();
         Ok(lsn)
+    }
+
+    fn check_writable(&self, appender: &Appender) -> Result<(), AppendError> {
+        appender.check_open()?;
+        self.shared
+            .check_healthy()
+            .map_err(|reason| AppendError::Poisoned { reason })
+    }
+
+    /// Makes the cut durable and then makes it. What cannot be known beforehand to succeed and fails poisons the store:
+    /// the journal has the cut by then, so nothing may be appended that stands on what should be gone.
+    fn journal_and_cut(&self, appender: &mut Appender, cut: Cut) -> Result<Lsn, AppendError> {
+        let failed = |error| AppendError::write(self.dir.clone(), error);
+        let prepared = self.prepare_cut(appender, cut).map_err(failed)?;
+        // A journal that has no room for what came before refuses the cut too.
+        self.wait_flushed(appender.last_lsn)?;
+        let given = self.journal_change(appender, cut.entry())?;
+        self.finish_cut(appender, cut, prepared, given)
+            .inspect_err(|error| {
+                self.shared
+                    .poison(&format!("cutting {} failed: {error}", self.id));
+            })
+    }
+
+    fn finish_cut(
+        &self,
+        appender: &mut Appender,
+        cut: Cut,
+        prepared: Option<PreparedNote>,
+        given: Lsn,
+    ) -> Result<Lsn, AppendError> {
+        let failed = |error| AppendError::write(self.dir.clone(), error);
+        self.wait_flushed(given)?;
+        if self.shared.journal().is_some() {
+            self.make_cut(appender, cut, prepared, given)
+                .map_err(failed)?;
+            return Ok(given);
+        }
+        // Nobody else counts then, and a note must be told from one that a checkpoint contains.
+        appender.last_lsn = appender.last_lsn.next();
+        let lsn = appender.last_lsn;
+        self.make_cut(appender, cut, prepared, lsn)
+            .and_then(|()| self.sync_cut(appender))
+            .map_err(failed)?;
+        Ok(lsn)
+    }
+
+    /// Without a journal nothing tells after a power cut in which order appends and cuts came, so what was cut must
+    /// not come back between what follows.
+    fn sync_cut(&self, appender: &Appender) -> io::Result<()> {
+        let fs = &*self.shared.fs;
+        match appender.active.file() {
+            Ok(file) => file.sync_data()?,
+            // Nothing was ever written to it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        fs.sync_dir(&self.dir)
+    }
+
+    /// A note of the cut, when it takes away what a checkpoint has.
+    fn prepare_cut(&self, appender: &Appender, cut: Cut) -> io::Result<Option<PreparedNote>> {
+        let needs_note = appender.captured_to.is_some_and(|captured| match cut {
+            Cut::Back { end, .. } => end < captured,
+            Cut::All { .. } => true,
+        });
+        match needs_note {
+            true => self.prepare_note(cut.note(appender.log_start)).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The cut as the journal tells it at a start.
+    pub(super) fn redo_cut(&self, appender: &mut Appender, cut: Cut, lsn: Lsn) -> io::Result<()> {
+        let prepared = self.prepare_cut(appender, cut)?;
+        self.make_cut(appender, cut, prepared, lsn)
+    }
+
+    fn make_cut(
+        &self,
+        appender: &mut Appender,
+        cut: Cut,
+        prepared: Option<PreparedNote>,
+        lsn: Lsn,
+    ) -> io::Result<()> {
+        if let Some(prepared) = prepared {
+            self.commit_note(prepared, lsn)?;
+        }
+        failpoint::hit("log.before_cut");
+        match cut {
+            Cut::Back {
+                end,
+                segment_base,
+                position,
+            } => self.cut_back(appender, end, segment_base, position),
+            Cut::All { to } => self.clear_to(appender, to),
+        }
     }
 
     /// Lets the log begin at `to`, which is at most the high watermark. The records below are out of range from now
@@ -75,7 +217,7 @@ impl Log {
             .shared
             .journal_append(entry, &self.listener.0, appender.log_end, Duration::ZERO)
             .map_err(|error| AppendError::journal(self.dir.clone(), error))?;
-        appender.last_lsn = lsn;
+        appender.last_lsn = lsn.max(appender.last_lsn);
         appender.dirty = true;
         appender.touched = true;
         Ok(lsn)
@@ -100,11 +242,12 @@ impl Log {
     }
 
     /// Drops everything. Nobody reads meanwhile.
-    pub(super) fn clear_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
+    fn clear_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
         let _one_at_a_time = self.replacing.lock();
         self.positions.clear();
         let segments = self.segments.read().clone();
         self.let_go(&segments, &[])?;
+        self.drop_snapshots_behind(i64::MIN)?;
         self.segments.write().clear();
         appender.unsynced.clear();
         appender.active = self.push_segment(to);
@@ -115,23 +258,55 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts segments, indexes, epochs and producer states to `to`. Nobody reads meanwhile.
-    pub(super) fn cut_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
+    /// Where the log is to be cut so that nothing is left that reaches to `to` or beyond.
+    pub(super) fn plan_cut(&self, appender: &Appender, to: i64) -> io::Result<Cut> {
         if to <= appender.log_start {
-            return self.clear_to(appender, to);
+            return Ok(Cut::All { to });
         }
+        let last = {
+            let segments = self.segments.read();
+            let after = segments.partition_point(|segment| segment.base_offset() < to);
+            after.checked_sub(1).map(|last| Arc::clone(&segments[last]))
+        };
+        let Some(last) = last else {
+            return Ok(Cut::Back {
+                end: to,
+                segment_base: to,
+                position: 0,
+            });
+        };
+        let (position, end) = self.position_of(&last, to)?;
+        if end <= appender.log_start {
+            // The batch that holds the log's start goes too.
+            return Ok(Cut::All {
+                to: appender.log_start,
+            });
+        }
+        Ok(Cut::Back {
+            end,
+            segment_base: last.base_offset(),
+            position,
+        })
+    }
+
+    /// Cuts segments, indexes, epochs and producer states. Nobody reads meanwhile.
+    fn cut_back(
+        &self,
+        appender: &mut Appender,
+        end: i64,
+        segment_base: i64,
+        position: u64,
+    ) -> io::Result<()> {
         let one_at_a_time = self.replacing.lock();
         self.positions.clear();
-        let mut end = to;
         loop {
             let Some(last) = self.segments.read().last().cloned() else {
-                appender.active = self.push_segment(to);
+                appender.active = self.push_segment(segment_base);
                 break;
             };
-            if last.base_offset() < to {
-                let (position, next_offset) = position_of(&last, to)?;
-                last.truncate(position, next_offset)?;
-                end = next_offset;
+            if last.base_offset() <= segment_base {
+                last.reopen(&*self.shared.fs)?;
+                last.truncate(position, end)?;
                 appender.active = last;
                 break;
             }
@@ -141,11 +316,8 @@ impl Log {
                 .unsynced
                 .retain(|segment| !Arc::ptr_eq(segment, &last));
         }
+        self.drop_snapshots_behind(end)?;
         drop(one_at_a_time);
-        if end < appender.log_start {
-            // The batch that holds the log's start went with the cut.
-            return self.clear_to(appender, appender.log_start);
-        }
         if appender.active.mark_unsynced() {
             let active = Arc::clone(&appender.active);
             appender.unsynced.push(active);
@@ -153,6 +325,19 @@ impl Log {
         appender.epochs_changed |= appender.epochs.truncate_to(end);
         appender.producers = self.replay_producers(end)?;
         self.end_at(appender, end);
+        Ok(())
+    }
+
+    /// A snapshot behind the end is of a history that was given up.
+    pub(super) fn drop_snapshots_behind(&self, end: i64) -> io::Result<()> {
+        let fs = &*self.shared.fs;
+        for entry in fs.read_dir(&self.dir)? {
+            if let Some((SegmentFile::ProducerSnapshot, offset)) = SegmentFile::parse(&entry.name)
+                && offset > end
+            {
+                fs.remove_file(&self.dir.join(&entry.name))?;
+            }
+        }
         Ok(())
     }
 
@@ -180,15 +365,29 @@ impl Log {
         self.segments.write().push(Arc::clone(&segment));
         segment
     }
-}
 
-/// Where the first batch that does not lie wholly below `to` begins, and the end that a cut there leaves.
-fn position_of(segment: &Segment, to: i64) -> io::Result<(u64, i64)> {
-    let mut scan = BatchScan::headers(segment, segment.position_before(to - 1)?);
-    while let Some(batch) = scan.next().map_err(ScanError::into_io)? {
-        if batch.header.last_offset() >= to {
-            return Ok((batch.position, to.min(batch.header.base_offset)));
+    /// Where the first batch begins that does not lie wholly below `to`, and the end that a cut there leaves. Damage
+    /// that may hold `to` goes with it. The caller has the append lock.
+    fn position_of(&self, segment: &Arc<Segment>, to: i64) -> io::Result<(u64, i64)> {
+        self.check_or_rebuild(segment)?;
+        let sight = self.sight_at_rest(segment);
+        let anchor = segment.anchor_before(to - 1)?;
+        let start = anchor.map_or(0, |anchor| anchor.position);
+        let Some(mut walk) = Self::walk_from(segment, &sight, start)? else {
+            return Ok((0, to));
+        };
+        while let Some(piece) = walk.next()? {
+            match piece {
+                Piece::Batch(batch) if batch.header.last_offset() >= to => {
+                    return Ok((batch.position, to.min(batch.header.base_offset)));
+                }
+                Piece::Damage(region) if region.next_offset > to => {
+                    let region = Self::widened(region, start, &sight, anchor.as_slice());
+                    return Ok((region.position, to.min(region.first_offset)));
+                }
+                Piece::Batch(_) | Piece::Damage(_) => {}
+            }
         }
+        Ok((segment.size(), to))
     }
-    Ok((scan.position(), to))
 }

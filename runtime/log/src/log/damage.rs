@@ -107,6 +107,15 @@ impl Log {
 
     /// Walks a segment from its start; none when it has no bytes, and perhaps no file.
     pub(super) fn walk<'a>(segment: &Segment, sight: &'a Sight) -> io::Result<Option<Walk<'a>>> {
+        Self::walk_from(segment, sight, 0)
+    }
+
+    /// The same from a position on, where a batch begins.
+    pub(super) fn walk_from<'a>(
+        segment: &Segment,
+        sight: &'a Sight,
+        from: u64,
+    ) -> io::Result<Option<Walk<'a>>> {
         if sight.end == 0 {
             return Ok(None);
         }
@@ -116,7 +125,7 @@ impl Log {
             epochs: &sight.epochs,
         };
         let file = segment.file()?;
-        Ok(Some(Walk::new(file, 0, sight.end, around, &[])))
+        Ok(Some(Walk::new(file, from, sight.end, around, &[])))
     }
 
     /// Looks for the batch that holds `offset`, or the first one behind it, by what the batches themselves say.
@@ -197,7 +206,12 @@ impl Log {
 
     /// Damage at the very place where a walk began: what lies before it is not known to the walk, but the last offset
     /// there is.
-    fn widened(mut region: Region, start: u64, sight: &Sight, anchors: &[Anchor]) -> Region {
+    pub(super) fn widened(
+        mut region: Region,
+        start: u64,
+        sight: &Sight,
+        anchors: &[Anchor],
+    ) -> Region {
         if region.position == start
             && start > 0
             && let Some(anchor) = anchors.first()

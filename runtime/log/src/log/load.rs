@@ -1,26 +1,24 @@
 //! A log brought back from its files.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::replay::{indexed, marker_of, sync_snapshot};
+use super::cut_notes::CutNote;
+use super::directory::{finish_drop, list_segments};
+use super::replay::{indexed, marker_of};
 use super::stability::Stability;
 use super::{
-    Appender, DurablePoint, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions, Progress,
-    Watchers, index_limits,
+    Appender, CutNotes, DurablePoint, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions,
+    Progress, Watchers, index_limits,
 };
 use crate::LogConfig;
-use crate::cleaner::finish_swaps;
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
-use crate::segment::{
-    Piece, Region, Segment, SegmentFile, SegmentSizes, Suffix, Surroundings, Walk, path_of,
-};
+use crate::segment::{Piece, Region, Segment, SegmentSizes, Surroundings, Walk};
 use crate::store::{Problem, Shared, StoreError};
 
 /// How much of a log's files can be believed.
@@ -47,6 +45,19 @@ impl LoadPlan {
             Self::Closed { at, .. } | Self::Journaled(at) => Some(at),
             Self::Scanned(at) => at.as_ref(),
             Self::Foreign => None,
+        }
+    }
+
+    /// The plan for a log that was cut since its checkpoint.
+    fn cut_by(self, note: &CutNote) -> Self {
+        match self {
+            Self::Closed { at, was_journaled } => Self::Closed {
+                at: note.apply(&at),
+                was_journaled,
+            },
+            Self::Journaled(at) => Self::Journaled(note.apply(&at)),
+            Self::Scanned(at) => Self::Scanned(at.map(|at| note.apply(&at))),
+            Self::Foreign => Self::Foreign,
         }
     }
 }
@@ -106,6 +117,7 @@ impl Log {
                 epochs,
                 producers: ProducerStates::default(),
                 last_lsn: Lsn::ZERO,
+                captured_to: None,
                 life: Life::Open,
                 trim_needed: false,
                 dirty: true,
@@ -124,6 +136,7 @@ impl Log {
             repairing: Mutex::new(()),
             replacing: Mutex::new(()),
             durable: Mutex::new(DurablePoint::NOTHING),
+            notes: Mutex::default(),
             compaction: Mutex::default(),
             cleaning: Mutex::default(),
         };
@@ -139,7 +152,19 @@ impl Log {
         plan: LoadPlan,
     ) -> Result<Loaded, StoreError> {
         let io = |source| StoreError::io("listing", &dir, source);
-        let mut sizes = list_segments(shared, &dir).map_err(io)?;
+        let (mut sizes, has_notes) = list_segments(shared, &dir).map_err(io)?;
+        let mut notes = CutNotes::default();
+        let captured_to = plan.checkpoint().map(|at| at.recovery_point);
+        let mut cut = None;
+        if has_notes && let Some(at) = plan.checkpoint() {
+            notes = CutNotes::read(&*shared.fs, &dir, incarnation)?;
+            notes.forget_to(at.lsn);
+            cut = notes.deepest_since(at.lsn, at.recovery_point);
+        }
+        let plan = match &cut {
+            Some(cut) => plan.cut_by(cut),
+            None => plan,
+        };
         // A segment gets its file with its first batch, and a power cut may have taken the file.
         match (&plan, plan.checkpoint()) {
             (_, Some(at)) if at.segment_size == 0 => {
@@ -171,6 +196,11 @@ impl Log {
         if let Some(at) = plan.checkpoint() {
             log.note_durable(at);
         }
+        if has_notes && notes.is_empty() {
+            log.remove_notes();
+        }
+        let newest_cut = notes.iter().map(|note| note.lsn).max();
+        *log.notes.lock() = notes;
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
@@ -178,6 +208,14 @@ impl Log {
             let checkpoint = plan.checkpoint();
             if let Some(at) = checkpoint {
                 log.restore(&mut appender, at)?;
+            }
+            appender.captured_to = captured_to;
+            if let Some(cut) = cut {
+                log.restore_cut(&mut appender, &cut).map_err(io)?;
+            }
+            if let (LoadPlan::Scanned(_), Some(newest_cut)) = (&plan, newest_cut) {
+                // The files have all cuts behind them; what the log counts next is another one.
+                appender.last_lsn = newest_cut.max(appender.last_lsn);
             }
             match &plan {
                 LoadPlan::Closed { at, .. } if log.files_match(at) => {
@@ -488,61 +526,4 @@ struct Rescan<'a> {
     keeps_damage: bool,
     /// Where the next segment begins.
     upper: Option<i64>,
-}
-
-/// Removes the segments that lie wholly below the log's start: a crash may have come between the checkpoint that moved
-/// the start and the removal, or in the midst of it. A removal that has begun has left a snapshot of the producers.
-fn finish_drop(
-    shared: &Shared,
-    dir: &Path,
-    mut segments: Vec<Arc<Segment>>,
-    at: &LogCheckpoint,
-) -> io::Result<Vec<Arc<Segment>>> {
-    let is_gone = |pair: &[Arc<Segment>]| {
-        pair[1].base_offset() <= at.log_start && pair[0].base_offset() < at.segment_base
-    };
-    let count = segments.windows(2).take_while(|pair| is_gone(pair)).count();
-    if count > 0 && sync_snapshot(&*shared.fs, dir, segments[count].base_offset())? {
-        for segment in segments.drain(..count) {
-            segment.remove(&shared.open_files)?;
-        }
-    }
-    Ok(segments)
-}
-
-fn list_segments(shared: &Shared, dir: &Path) -> io::Result<BTreeMap<i64, SegmentSizes>> {
-    let mut found: BTreeMap<i64, SegmentSizes> = BTreeMap::new();
-    let mut entries = shared.fs.read_dir(dir)?;
-    if finish_swaps(&*shared.fs, dir, &entries)? {
-        entries = shared.fs.read_dir(dir)?;
-    }
-    for entry in &entries {
-        if Suffix::is_deleted(&entry.name) {
-            shared.fs.remove_file(&dir.join(&entry.name))?;
-        }
-        if let Some((SegmentFile::Log, base_offset)) = SegmentFile::parse(&entry.name) {
-            found.entry(base_offset).or_default().log = entry.len;
-        }
-    }
-    for entry in &entries {
-        let Some((kind, base_offset)) = SegmentFile::parse(&entry.name) else {
-            continue;
-        };
-        let is_index = !matches!(kind, SegmentFile::Log | SegmentFile::ProducerSnapshot);
-        let Some(sizes) = found.get_mut(&base_offset) else {
-            if is_index {
-                // A crash has left it behind. A later segment of this base must not find its entries.
-                shared.fs.remove_file(&path_of(dir, base_offset, kind))?;
-            }
-            continue;
-        };
-        match kind {
-            SegmentFile::OffsetIndex => sizes.offset_index = entry.len,
-            SegmentFile::TimeIndex => sizes.time_index = entry.len,
-            SegmentFile::AbortedIndex => sizes.aborted_index = entry.len,
-            SegmentFile::Checksums => sizes.has_sidecar = true,
-            SegmentFile::Log | SegmentFile::ProducerSnapshot => {}
-        }
-    }
-    Ok(found)
 }

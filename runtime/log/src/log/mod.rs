@@ -8,8 +8,10 @@ mod check;
 mod checkpoint;
 mod compaction;
 mod cut;
+mod cut_notes;
 mod damage;
 mod delete_records;
+mod directory;
 mod error;
 mod index_repair;
 mod load;
@@ -44,6 +46,7 @@ pub use append::{AppendOptions, AppendOrigin, Appended};
 pub(crate) use checkpoint::{LogCheckpoint, Unsynced};
 use compaction::Compaction;
 pub(crate) use compaction::CompactionView;
+pub(crate) use cut_notes::{CutNotes, TRUNCATIONS};
 pub use damage::DamagedRegion;
 pub use delete_records::{DeleteRecordsError, DeletedRecords};
 pub use error::{AppendError, ReadError};
@@ -97,6 +100,8 @@ pub struct Log {
     /// One change of the list of segments at a time, but for those at its end.
     replacing: Mutex<()>,
     durable: Mutex<DurablePoint>,
+    /// Cuts that the node's checkpoint may not have.
+    notes: Mutex<CutNotes>,
     compaction: Mutex<Compaction>,
     /// Held by a pass of the cleaner, which writes files into the directory.
     cleaning: Mutex<()>,
@@ -127,6 +132,8 @@ struct Appender {
     producers: ProducerStates,
     /// The journal's number of the last change.
     last_lsn: Lsn,
+    /// The greatest recovery point that a checkpoint of this log may have; none before the first.
+    captured_to: Option<i64>,
     life: Life,
     /// A write failed and what it left could not be cut off yet.
     trim_needed: bool,

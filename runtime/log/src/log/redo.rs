@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use millstream_records::batches;
 
+use super::cut::Cut;
 use super::replay::{indexed, marker_in};
 use super::{Appender, Log, index_limits};
 use crate::LogConfig;
@@ -82,7 +83,11 @@ impl Log {
                 RedoEntry::Append { base_offset, bytes } => {
                     if base_offset < appender.log_end {
                         unwritten.write(&appender.active).map_err(io)?;
-                        self.cut_to(&mut appender, base_offset).map_err(io)?;
+                        // The cut is this entry's; all before it are in what it leaves.
+                        let before = Lsn(lsn.0.saturating_sub(1));
+                        self.plan_cut(&appender, base_offset)
+                            .and_then(|cut| self.redo_cut(&mut appender, cut, before))
+                            .map_err(io)?;
                     }
                     if base_offset != appender.log_end {
                         return Err(StoreError::Gap {
@@ -97,7 +102,7 @@ impl Log {
                 }
                 RedoEntry::Change(change) => {
                     unwritten.write(&appender.active).map_err(io)?;
-                    self.redo_change(&mut appender, change).map_err(io)?;
+                    self.redo_change(&mut appender, change, lsn).map_err(io)?;
                 }
             }
             appender.last_lsn = lsn;
@@ -156,11 +161,14 @@ impl Log {
         Ok(())
     }
 
-    fn redo_change(&self, appender: &mut Appender, change: RedoChange) -> io::Result<()> {
+    fn redo_change(&self, appender: &mut Appender, change: RedoChange, lsn: Lsn) -> io::Result<()> {
         match change {
             RedoChange::Truncate { to } if to >= appender.log_end => Ok(()),
-            RedoChange::Truncate { to } => self.cut_to(appender, to),
-            RedoChange::Reset { to } => self.clear_to(appender, to),
+            RedoChange::Truncate { to } => {
+                let cut = self.plan_cut(appender, to)?;
+                self.redo_cut(appender, cut, lsn)
+            }
+            RedoChange::Reset { to } => self.redo_cut(appender, Cut::All { to }, lsn),
             RedoChange::LogStart { to } => {
                 let to = to.min(appender.log_end);
                 if to > appender.log_start {

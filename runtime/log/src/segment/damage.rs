@@ -98,6 +98,16 @@ impl Segment {
         known.regions.retain(|region| region.position < position);
     }
 
+    /// Forgets what is not known of offsets that are cut off; others get them.
+    pub(super) fn forget_undecided_from(&self, offset: i64) {
+        let mut known = self.damage.known.lock();
+        known.undecided.retain(|one| one.start < offset);
+        for one in &mut known.undecided {
+            one.end = one.end.min(offset);
+        }
+        self.damage.is_scrubbed.store(false, Ordering::Release);
+    }
+
     pub(crate) fn set_scrubbed(&self) {
         self.damage.is_scrubbed.store(true, Ordering::Release);
     }

@@ -381,13 +381,6 @@ impl Segment {
         self.log.get()?.read_exact_at(buffer, position)
     }
 
-    /// A position from which a scan forward meets the batch that holds `offset`, if there is one.
-    pub(crate) fn position_before(&self, offset: i64) -> io::Result<u64> {
-        Ok(self
-            .anchor_before(offset)?
-            .map_or(0, |anchor| anchor.position))
-    }
-
     /// The offset from which a search for `timestamp` has to look.
     pub(crate) fn offset_before_timestamp(&self, timestamp: i64) -> io::Result<i64> {
         let relative = self.indexes.read().time.offset_before(timestamp)?;
@@ -455,7 +448,17 @@ impl Segment {
     /// Cuts the segment at `position`, where the batch with base offset `offset` begins, and its indexes with it.
     pub(crate) fn truncate(&self, position: u64, offset: i64) -> io::Result<()> {
         self.cut_indexes(position, offset)?;
+        self.forget_undecided_from(offset);
         self.set_size(position)
+    }
+
+    /// Lets a segment that may be sealed be written again. What its sidecar tells is not so any more.
+    pub(crate) fn reopen(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        self.is_sealed.store(false, Ordering::Relaxed);
+        match fs.remove_file(&self.file_path(SegmentFile::Checksums)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn cut_indexes(&self, position: u64, offset: i64) -> io::Result<()> {

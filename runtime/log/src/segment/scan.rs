@@ -27,18 +27,6 @@ pub(crate) enum ScanError {
     },
 }
 
-impl ScanError {
-    pub(crate) fn into_io(self) -> io::Error {
-        match self {
-            Self::Io(error) => error,
-            Self::Corrupt { position, reason } => io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("corrupt batch at position {position}: {reason}"),
-            ),
-        }
-    }
-}
-
 impl From<io::Error> for ScanError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -63,11 +51,6 @@ impl<'a> BatchScan<'a> {
             buffer: Vec::new(),
             buffer_at: position,
         }
-    }
-
-    /// Where the next batch begins.
-    pub(crate) fn position(&self) -> u64 {
-        self.position
     }
 
     /// The next batch, or none at the end.

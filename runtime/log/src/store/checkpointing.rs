@@ -55,6 +55,13 @@ impl LogStore {
             give_back(captured);
             return Err(error);
         }
+        if captured.iter().any(|one| one.log.was_cut())
+            && let Err(error) = self.cleaner.write_checkpoint(&logs)
+        {
+            // Once the checkpoint has the cut, nothing else tells that what follows it was never compacted.
+            give_back(captured);
+            return Err(error.into());
+        }
         let mut next = file.clone();
         next.flush = self.options.flush;
         next.next_incarnation = self.next_incarnation.load(Ordering::Relaxed);

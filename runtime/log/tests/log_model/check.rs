@@ -175,7 +175,7 @@ impl Case {
         let expected = records
             .clone()
             .find(|(offset, at)| *offset >= start && *at >= asked);
-        if found != expected && self.compares_times {
+        if found != expected {
             return Err(differs(format!(
                 "the first record from {asked} on is {found:?}, expected {expected:?}"
             )));

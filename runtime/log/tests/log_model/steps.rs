@@ -329,26 +329,43 @@ impl Case {
         let log = self.log(partition)?;
         let result = log.truncate_to(to);
         self.note(format!("truncate {partition} to {to}: {result:?}"));
-        self.seen.truncations += 1;
-        let lsn = *result.as_ref().unwrap_or(&Lsn(u64::MAX));
-        self.model.push(
-            Operation::Truncate {
-                partition,
-                to: base,
-            },
-            lsn,
-        );
+        let operation = Operation::Truncate {
+            partition,
+            to: base,
+        };
         match result {
             Ok(lsn) => {
-                self.last_lsn = self.last_lsn.max(lsn);
-                self.model.flushed(lsn);
+                self.model.push(operation, lsn);
+                self.seen.truncations += 1;
+                if self.flush == FlushMode::Journal {
+                    self.last_lsn = self.last_lsn.max(lsn);
+                    self.model.flushed(lsn);
+                }
                 Ok(())
             }
+            Err(error) if self.is_alive() => {
+                if log.offsets().log_end != self.model.log_end(partition) {
+                    return Err(Stop::Wrong(format!(
+                        "a refused truncation moved the end: {error}"
+                    )));
+                }
+                self.survives("a truncation", &error)
+            }
             Err(error) => {
+                self.model.push(operation, Lsn(u64::MAX));
                 self.model.in_doubt = true;
+                if self.flush == FlushMode::Os {
+                    // It may end anywhere between what was there and what should be left.
+                    self.model.durable = 0;
+                    self.model.checkpointed = 0;
+                }
                 Err(self.failed("a truncation", &error))
             }
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.fs.is_off() && !matches!(self.store().health(), Health::Poisoned { .. })
     }
 
     fn move_clock(&mut self) {
@@ -395,7 +412,8 @@ impl Case {
         let (call, path_contains) = match self.random.below(6) {
             0..=2 => (FaultyCall::Write, ".log"),
             3 => (FaultyCall::Write, "index"),
-            4 => (FaultyCall::Write, "journal"),
+            4 if self.flush == FlushMode::Journal => (FaultyCall::Write, "journal"),
+            4 => (FaultyCall::Write, "snapshot"),
             // Without a journal, what a failed sync has lost is not known after a restart, nor written again.
             _ if self.flush == FlushMode::Os => (FaultyCall::Write, "snapshot"),
             _ => (FaultyCall::Sync, ""),

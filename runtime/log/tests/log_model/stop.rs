@@ -15,11 +15,7 @@ impl Case {
     /// Ends the life in some way, and notes what must be there at the next start.
     pub fn stop(&mut self) {
         let seed = self.random.next_u64();
-        let way = if self.truncates {
-            0
-        } else {
-            self.random.below(3)
-        };
+        let way = self.random.below(3);
         let journaled = self.flush == FlushMode::Journal;
         if let Some(store) = self.store.take() {
             if journaled {
@@ -36,7 +32,6 @@ impl Case {
             self.note("power cut".to_owned());
             if !journaled {
                 self.model.durable = self.model.checkpointed;
-                self.compares_times = false;
             }
             self.fs.power_cut(seed)
         } else {

@@ -13,3 +13,4 @@ mod segments;
 pub(crate) mod support;
 mod time_lookup;
 mod transactions;
+mod truncation;

@@ -350,7 +350,7 @@ fn who_holds_a_segment_reads_it_to_the_end() {
         rig.store.remove_deleted_files();
         assert_eq!(content(&held), expected);
         log.check_indexes(&held).unwrap();
-        assert!(held.position_before(held.base_offset() + 1).is_ok());
+        assert!(held.anchor_before(held.base_offset() + 1).is_ok());
     }
     let left = names(&rig, &log);
     let of_held = format!("{:020}.log.deleted", held.base_offset());

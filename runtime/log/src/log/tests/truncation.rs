@@ -1,0 +1,255 @@
+//! Cuts below what a checkpoint has, and crashes before the next one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::support::*;
+use crate::fs::FileSystem;
+use crate::testing::{Fault, FaultyCall};
+use crate::{AppendError, FlushMode, Health, Isolation, Log, LogConfig, LogStore, inspect};
+
+const TRUNCATIONS: &str = "truncation-checkpoint";
+
+fn small() -> LogConfig {
+    LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 100,
+        ..LogConfig::keeping_all()
+    }
+}
+
+/// Appends one record a batch, `name 0`, `name 1` and so on, and waits until they are durable.
+fn fill(rig: &Rig, log: &Log, name: &str, count: usize) {
+    for number in 0..count {
+        let appended = append(log, &[&format!("{name} {number}")]);
+        if number + 1 == count {
+            flush(&rig.store, &appended);
+        }
+    }
+}
+
+fn values(log: &Log) -> Vec<String> {
+    let from = log.offsets().log_start;
+    let found = values_from(log, from, Isolation::LogEnd);
+    assert!(
+        found
+            .iter()
+            .map(|one| one.0)
+            .eq(from..log.offsets().log_end)
+    );
+    found.into_iter().map(|one| one.1).collect()
+}
+
+/// `parts` are names and how many records of each are left.
+fn expected(parts: &[(&str, usize)]) -> Vec<String> {
+    let numbers = |(name, count): &(&str, usize)| {
+        let name = (*name).to_owned();
+        (0..*count).map(move |number| format!("{name} {number}"))
+    };
+    parts.iter().flat_map(numbers).collect()
+}
+
+/// A log of 40 records that a checkpoint has.
+fn checkpointed(flush: FlushMode) -> (Rig, Arc<Log>) {
+    let rig = Rig::new(flush);
+    let log = rig.log_with(0, small());
+    fill(&rig, &log, "old", 40);
+    rig.store.checkpoint().unwrap();
+    (rig, log)
+}
+
+fn crash(rig: Rig, cuts_power: bool, seed: u64) -> (Rig, Arc<Log>) {
+    let rig = match cuts_power {
+        true => rig.cut_power_and_reopen(seed),
+        false => rig.kill_and_reopen(seed),
+    };
+    assert_eq!(rig.report.problems, [], "seed {seed}");
+    let log = rig.log_with(0, small());
+    (rig, log)
+}
+
+#[test]
+fn what_follows_a_cut_is_redone_over_what_the_checkpoint_had() {
+    for seed in 0..40 {
+        for (flush, cuts_power) in [
+            (FlushMode::Journal, true),
+            (FlushMode::Journal, false),
+            (FlushMode::Os, false),
+        ] {
+            let (rig, log) = checkpointed(flush);
+            fill(&rig, &log, "lost", 3);
+            // Each cut is deeper than what was appended since the one before.
+            log.truncate_to(25).unwrap();
+            fill(&rig, &log, "longer than what was there", 9);
+            log.truncate_to(12).unwrap();
+            fill(&rig, &log, "b", 20);
+            log.truncate_to(30).unwrap();
+            fill(&rig, &log, "c", 4);
+            drop(log);
+            let (rig, log) = crash(rig, cuts_power, seed);
+            let left = expected(&[("old", 12), ("b", 18), ("c", 4)]);
+            assert_eq!(values(&log), left, "seed {seed}, {flush:?}");
+            // And once more, now from what the first recovery has left.
+            fill(&rig, &log, "d", 2);
+            drop(log);
+            let (rig, log) = crash(rig, cuts_power, seed);
+            let left = expected(&[("old", 12), ("b", 18), ("c", 4), ("d", 2)]);
+            assert_eq!(values(&log), left, "seed {seed}, {flush:?}");
+            rig.store.checkpoint().unwrap();
+            let note = log.dir().join(TRUNCATIONS);
+            assert!(
+                !rig.shared().fs.exists(&note).unwrap(),
+                "seed {seed}, {flush:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_cut_leaves_the_log_before_or_after_it() {
+    let (mut before, mut after) = (0, 0);
+    for operations in 0.. {
+        let (rig, log) = checkpointed(FlushMode::Journal);
+        fill(&rig, &log, "lost", 3);
+        rig.fs.cut_power_after(operations);
+        let cut = log.truncate_to(12);
+        let is_done = cut.is_ok();
+        let mut followers = 0;
+        while is_done && followers < 30 && try_append(&log, &[&format!("new {followers}")]).is_ok()
+        {
+            followers += 1;
+        }
+        let is_over = !rig.fs.is_off();
+        drop(log);
+        let (_rig, log) = crash(rig, true, operations);
+        let found = values(&log);
+        let kept = found.len().saturating_sub(12);
+        if found == expected(&[("old", 40), ("lost", 3)]) {
+            assert!(!is_done, "{operations} operations: the cut is undone");
+            before += 1;
+        } else {
+            let left = expected(&[("old", 12), ("new", kept)]);
+            assert!(kept <= followers + 1, "{operations} operations");
+            assert_eq!(found, left, "{operations} operations");
+            after += 1;
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(before > 0 && after > 5, "{before} before, {after} after");
+}
+
+#[test]
+fn a_reset_survives_a_crash_with_what_follows() {
+    for to in [5, 12, 40, 1000] {
+        for seed in 0..20 {
+            for (flush, cuts_power) in [
+                (FlushMode::Journal, true),
+                (FlushMode::Journal, false),
+                (FlushMode::Os, false),
+            ] {
+                let (rig, log) = checkpointed(flush);
+                log.advance_log_start(10).unwrap();
+                log.reset_to(to).unwrap();
+                fill(&rig, &log, "new", 15);
+                drop(log);
+                let (_rig, log) = crash(rig, cuts_power, seed);
+                assert_eq!(log.offsets().log_start, to, "seed {seed}, {flush:?}");
+                assert_eq!(values(&log), expected(&[("new", 15)]), "seed {seed}");
+                assert_eq!(log.leader_epoch(), Some(0));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_that_finds_no_room_is_refused_and_changes_nothing() {
+    for flush in [FlushMode::Journal, FlushMode::Os] {
+        let (rig, log) = checkpointed(flush);
+        rig.fs.set_capacity(Some(rig.fs.used_bytes()));
+        assert!(matches!(
+            log.truncate_to(12),
+            Err(AppendError::Full { .. } | AppendError::Io { .. })
+        ));
+        assert_eq!(values(&log), expected(&[("old", 40)]));
+        rig.fs.set_capacity(None);
+        log.truncate_to(12).unwrap();
+        fill(&rig, &log, "new", 3);
+        assert_eq!(rig.store.health(), Health::Ok);
+        drop(log);
+        let (_rig, log) = crash(rig, false, 1);
+        assert_eq!(values(&log), expected(&[("old", 12), ("new", 3)]));
+    }
+}
+
+#[test]
+fn a_cut_that_fails_half_way_stops_the_node_and_is_finished_by_the_next_start() {
+    for (call, path) in [
+        (FaultyCall::Sync, TRUNCATIONS),
+        (FaultyCall::Remove, ".checksums"),
+    ] {
+        let (rig, log) = checkpointed(FlushMode::Journal);
+        rig.fs.inject(Fault {
+            call,
+            path_contains: path.to_owned(),
+            nth: 1,
+            kind: std::io::ErrorKind::Other,
+        });
+        log.truncate_to(12).unwrap_err();
+        assert!(matches!(rig.store.health(), Health::Poisoned { .. }));
+        assert!(matches!(
+            try_append(&log, &["x"]),
+            Err(AppendError::Poisoned { .. })
+        ));
+        drop(log);
+        let (rig, log) = crash(rig, true, 3);
+        assert_eq!(values(&log), expected(&[("old", 12)]), "{path}");
+        fill(&rig, &log, "new", 30);
+    }
+}
+
+#[test]
+fn a_snapshot_of_a_given_up_history_is_not_believed() {
+    let mut rig = Rig::new(FlushMode::Journal);
+    let log = rig.log_with(0, small());
+    for number in 0..20 {
+        produce(&log, &["old"], (1, 0, number), false).unwrap();
+    }
+    rig.store.close_blocking().unwrap();
+    drop(log);
+    // The close has left a snapshot at offset 20.
+    rig = rig.reopen();
+    let log = rig.log_with(0, small());
+    log.truncate_to(5).unwrap();
+    for number in 0..25 {
+        produce(&log, &["new"], (2, 0, number), false).unwrap();
+    }
+    log.truncate_to(22).unwrap();
+    let states = log.producer_states();
+    let known: BTreeMap<_, _> = states
+        .iter()
+        .map(|state| (state.producer_id, state.last_sequence()))
+        .collect();
+    assert_eq!(known, BTreeMap::from([(1, 4), (2, 16)]));
+}
+
+#[test]
+fn a_cut_before_a_crash_is_no_damage_and_a_changed_note_of_it_is() {
+    let (rig, log) = checkpointed(FlushMode::Journal);
+    log.truncate_to(12).unwrap();
+    let note = log.dir().join(TRUNCATIONS);
+    drop(log);
+    let killed = rig.fs.kill(1);
+    drop(rig.store);
+    let fs: Arc<dyn FileSystem> = Arc::new(killed.clone());
+    let report = inspect::verify(&fs, Path::new("/data"), true).unwrap();
+    assert_eq!(report.damages, []);
+    killed.damage(&note, 30, b"9");
+    let report = inspect::verify(&fs, Path::new("/data"), true).unwrap();
+    assert!(report.damages.iter().any(|damage| damage.path == note));
+    let opened = LogStore::open(options(&Arc::new(killed), &rig.clock, FlushMode::Journal));
+    let refused = opened.err().expect("a damaged note is not passed over");
+    assert!(refused.to_string().contains(TRUNCATIONS), "{refused}");
+}
