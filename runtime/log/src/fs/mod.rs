@@ -2,6 +2,7 @@
 //! traits, so that tests can fail a write, fill the disk or cut the power.
 
 mod real;
+mod sectors;
 
 use std::fmt::Debug;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use real::RealFs;
+pub use sectors::{SECTOR, SectorBuffer};
 
 /// How a file is opened. All modes but `Read` allow writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub enum OpenMode {
     Read,
     /// The file must exist.
     ReadWrite,
+    /// The file must exist. Writes go past the page cache: each is of whole sectors, at a multiple of a
+    /// sector, from a [`SectorBuffer`]. A file system or disk that cannot do it says `InvalidInput`, when
+    /// the file is opened or at the first write.
+    Direct,
     /// The file is made when it is missing; what it holds is kept.
     Create,
     /// The file must not exist (`AlreadyExists` otherwise).

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 
 use super::{DirEntry, File, FileLock, FileSystem, Metadata, OpenMode};
 
@@ -34,6 +34,7 @@ impl FileSystem for RealFs {
         match mode {
             OpenMode::Create => options.create(true).truncate(false),
             OpenMode::CreateNew => options.create_new(true),
+            OpenMode::Direct => options.custom_flags(OFlags::DIRECT.bits().cast_signed()),
             OpenMode::Read | OpenMode::ReadWrite => &mut options,
         };
         Ok(Arc::new(RealFile(options.open(path)?)))
@@ -165,6 +166,7 @@ impl File for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::{SECTOR, SectorBuffer};
 
     #[test]
     fn files_are_written_read_renamed_and_listed() {
@@ -189,6 +191,29 @@ mod tests {
             len: 11,
         };
         assert_eq!(RealFs.read_dir(&path).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn a_write_past_the_page_cache_is_read_back_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        file.write_at(&[1; 3 * SECTOR], 0).unwrap();
+        let mut sector = SectorBuffer::of(b"direct");
+        let written = RealFs
+            .open(&path, OpenMode::Direct)
+            .and_then(|file| file.write_at(sector.whole_sectors(), SECTOR as u64));
+        let bytes = RealFs.read(&path, 3 * SECTOR as u64).unwrap();
+        let middle = &bytes[SECTOR..2 * SECTOR];
+        match written {
+            Ok(()) => assert!(middle.starts_with(b"direct\0")),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                assert_eq!(middle, [1; SECTOR]);
+            }
+        }
+        assert_eq!(bytes[..SECTOR], [1; SECTOR]);
+        assert_eq!(bytes[2 * SECTOR..], [1; SECTOR]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! cut waits as a *spare* to be used again; see `prepare.rs`.
 //!
 //! **How many spares.** All of them together are at most `spare_bytes_max`, and after each cut no
-//! more are kept than files were begun since the cut before, or half of those that are there: a
-//! burst's files go again within a few checkpoints.
+//! more are kept than files were begun in the time of the last four cuts (under load one cut may
+//! follow another at once): a burst's files go again within a few checkpoints.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +22,8 @@ const SUFFIX: &str = ".journal";
 const SPARE_SUFFIX: &str = ".spare";
 /// Ends the name of a file that is being made.
 const NEW_SUFFIX: &str = ".new";
+
+const CUTS_REMEMBERED: usize = 4;
 
 /// The file name of a sequence number.
 pub(super) fn file_name(sequence: u64) -> String {
@@ -84,8 +86,8 @@ struct List {
     sealed: VecDeque<Sealed>,
     active: Option<(PathBuf, u64)>,
     spares: Vec<Spare>,
-    /// Files that were begun since the last cut.
-    begun: usize,
+    /// Files that were begun since the last cut, and between the cuts before it, the latest first.
+    begun: [usize; CUTS_REMEMBERED],
     /// Entries below this are covered.
     cut: Lsn,
     /// No file will be begun any more.
@@ -166,7 +168,7 @@ impl Files {
     /// A new file is in use; the one before, if any, ends with `last_lsn`.
     pub fn rolled(&self, path: PathBuf, bytes: u64, last_lsn: Lsn) {
         let mut list = self.list.lock();
-        list.begun += 1;
+        list.begun[0] += 1;
         if let Some((path, bytes)) = list.active.replace((path, bytes)) {
             list.sealed.push_back(Sealed {
                 path,
@@ -201,12 +203,13 @@ impl Files {
         Ok(())
     }
 
-    /// Lets go of spares that the last stretch between two cuts did not need.
+    /// Lets go of spares that the time of the last cuts did not need.
     fn remove_idle_spares(&self) {
         let idle = {
             let mut list = self.list.lock();
-            let begun = std::mem::take(&mut list.begun);
-            let kept = begun.max(list.spares.len() / 2).min(list.spares.len());
+            let kept = list.begun.iter().sum::<usize>().min(list.spares.len());
+            list.begun.rotate_right(1);
+            list.begun[0] = 0;
             list.spares.split_off(kept)
         };
         self.remove(idle);

@@ -15,7 +15,7 @@ use super::prepare::Prepared;
 use super::shared::Shared;
 use super::{JournalOptions, Lsn};
 use crate::failpoint;
-use crate::fs::File;
+use crate::fs::{File, SectorBuffer};
 
 /// The running thread.
 pub(super) struct Flusher {
@@ -166,18 +166,18 @@ impl Writer {
             |what: &str, error: io::Error| format!("{what} {}: {error}", active.path.display());
         failpoint::check("journal.before_write").map_err(|error| failed("writing", error))?;
         if let Some(file_header) = rolled {
-            let bytes = file_header.encode();
+            let mut bytes = SectorBuffer::of(&file_header.encode());
             active
                 .file
-                .write_at(&bytes, 0)
+                .write_at(bytes.whole_sectors(), 0)
                 .map_err(|error| failed("writing", error))?;
             self.chain = file_header.crc();
         }
         (header.generation, header.previous_crc) = (active.generation, self.chain);
-        self.chain = header.seal(&mut group.bytes);
+        self.chain = header.seal(group.bytes.as_mut_slice());
         active
             .file
-            .write_at(&group.bytes, active.position)
+            .write_at(group.bytes.whole_sectors(), active.position)
             .map_err(|error| failed("writing", error))?;
         failpoint::check("journal.before_sync").map_err(|error| failed("syncing", error))?;
         active

@@ -23,9 +23,8 @@
 use uuid::Uuid;
 
 use super::Lsn;
+use crate::fs::SECTOR;
 
-/// The unit that a disk writes whole or not at all.
-pub const SECTOR: usize = 512;
 pub const FILE_HEADER_LEN: usize = SECTOR;
 pub const GROUP_HEADER_LEN: usize = 48;
 pub const ENTRY_HEADER_LEN: usize = 41;
@@ -79,8 +78,8 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// Appends the encoded entry. The payload must be at most `PAYLOAD_BYTES_MAX`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Gives the encoded entry to `put`, in two pieces. The payload must be at most `PAYLOAD_BYTES_MAX`.
+    pub fn encode(&self, mut put: impl FnMut(&[u8])) {
         let payload = self.payload();
         assert!(payload.len() <= PAYLOAD_BYTES_MAX);
         let (kind, offset) = match self.kind {
@@ -99,8 +98,8 @@ impl<'a> EntryRef<'a> {
         header[21..25].copy_from_slice(&self.partition.to_le_bytes());
         header[25..33].copy_from_slice(&self.incarnation.to_le_bytes());
         header[33..41].copy_from_slice(&i64::to_le_bytes(offset));
-        out.extend_from_slice(&header);
-        out.extend_from_slice(payload);
+        put(&header);
+        put(payload);
     }
 
     /// The entry at the start of `bytes`, and how long it is.
@@ -321,7 +320,7 @@ mod tests {
             };
             let entry = EntryRef { topic_id: Uuid::from_u128(id), partition, incarnation, kind };
             let mut encoded = Vec::new();
-            entry.encode(&mut encoded);
+            entry.encode(|piece| encoded.extend_from_slice(piece));
             prop_assert_eq!(encoded.len(), entry.encoded_len());
             encoded.extend_from_slice(b"next");
             prop_assert_eq!(EntryRef::decode(&encoded), Ok((entry, encoded.len() - 4)));

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::format::GROUP_HEADER_LEN;
 use super::{EntryRef, FlushListener, Lsn};
+use crate::fs::SectorBuffer;
 
-/// A group's buffer keeps this much room, or twice what it held last: a journal under load asks for no
-/// memory, and gives it back when the load is gone.
+/// A group's buffer keeps its memory, so that a journal under load asks for none. After so many groups
+/// in a row that needed less than a quarter, it gives back all but this, or twice what the last one needed.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
+const SMALL_GROUPS: u32 = 64;
 /// How many of the last listeners of a group are looked through for one that is there already.
 const LISTENERS_COMPARED: usize = 8;
 
@@ -22,10 +24,12 @@ pub(super) struct Told {
 #[derive(Default)]
 pub(super) struct Group {
     /// Room for the head, then the encoded entries.
-    pub bytes: Vec<u8>,
+    pub bytes: SectorBuffer,
     pub entries: u32,
     pub first_lsn: Lsn,
     pub told: Vec<Told>,
+    /// How many groups in a row needed little of the buffer's memory.
+    small: u32,
 }
 
 impl Group {
@@ -38,9 +42,9 @@ impl Group {
     ) {
         if self.entries == 0 {
             self.first_lsn = lsn;
-            self.bytes.resize(GROUP_HEADER_LEN, 0);
+            self.bytes.extend_from_slice(&[0; GROUP_HEADER_LEN]);
         }
-        entry.encode(&mut self.bytes);
+        entry.encode(|piece| self.bytes.extend_from_slice(piece));
         self.entries += 1;
         let recent = self.told.iter_mut().rev().take(LISTENERS_COMPARED);
         for told in recent {
@@ -64,8 +68,40 @@ impl Group {
     pub fn clear(&mut self) {
         self.entries = 0;
         self.told.clear();
-        let kept = BUFFER_BYTES_KEPT.max(self.bytes.len().saturating_mul(2));
+        let needed = self.bytes.len();
         self.bytes.clear();
-        self.bytes.shrink_to(kept);
+        self.small = match needed < self.bytes.capacity() / 4 {
+            true => self.small + 1,
+            false => 0,
+        };
+        if self.small == SMALL_GROUPS {
+            self.small = 0;
+            self.bytes
+                .shrink_to(BUFFER_BYTES_KEPT.max(needed.saturating_mul(2)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(group: &mut Group, bytes: usize) {
+        group.bytes.extend_from_slice(&vec![1; bytes]);
+        group.clear();
+    }
+
+    #[test]
+    fn memory_is_kept_under_load_and_goes_with_it() {
+        let mut group = Group::default();
+        for _ in 0..SMALL_GROUPS {
+            pass(&mut group, 8 << 20);
+            pass(&mut group, 100);
+            assert!(group.bytes.capacity() >= 8 << 20);
+        }
+        for _ in 0..SMALL_GROUPS {
+            pass(&mut group, 100);
+        }
+        assert!(group.bytes.capacity() < 2 * BUFFER_BYTES_KEPT);
     }
 }

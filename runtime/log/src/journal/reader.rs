@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::JournalError;
-use super::format::{GROUP_HEADER_LEN, GroupHeader, SECTOR};
-use crate::fs::{File, FileSystem, OpenMode};
+use super::format::{GROUP_HEADER_LEN, GroupHeader};
+use crate::fs::{File, FileSystem, OpenMode, SECTOR};
 
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 256 << 10;

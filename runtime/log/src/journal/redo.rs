@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::files::{Files, Sealed, SpareLimits, parse_file_name};
 use super::flusher::{self, Beginning};
-use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader, SECTOR};
+use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader};
 use super::reader::Reader;
 use super::{Journal, JournalError, JournalOptions, Lsn};
-use crate::fs::{FileSystem, OpenMode, create_dir_durably};
+use crate::fs::{FileSystem, OpenMode, SECTOR, create_dir_durably};
 
 /// One file that is there.
 struct JournalFile {

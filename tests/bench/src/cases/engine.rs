@@ -267,7 +267,12 @@ fn durable_appends(partitions: i32, writers: i32, lasts: Duration) -> Result<(f6
     let logs: Vec<Arc<Log>> = (0..partitions)
         .map(|partition| log_of(&store, partition))
         .collect::<Result<_>>()?;
-    let batch = batches::of_records(100, 100)?;
+    let mut batch = batches::of_records(100, 100)?;
+    // A log makes its files at its first append.
+    for log in &logs {
+        log.append(&mut batch, AppendOptions::client(0))?;
+    }
+    store.checkpoint()?;
     let (flushes, begun) = (store.journal_flushes(), Instant::now());
     let appends = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..writers)

@@ -1,7 +1,8 @@
 //! Rules 1 and 2: what a redo hands back, where it stops, and when it refuses.
 
 use super::*;
-use crate::journal::format::{FILE_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader, SECTOR};
+use crate::fs::SECTOR;
+use crate::journal::format::{FILE_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
 
 fn damaged(result: Result<Vec<(u64, i64, Vec<u8>)>, JournalError>) -> (PathBuf, u64) {
     match result {

@@ -111,7 +111,9 @@ impl Disk {
                 self.file(inode)?;
                 Ok((inode, false))
             }
-            (None, OpenMode::Read | OpenMode::ReadWrite) => Err(io::ErrorKind::NotFound.into()),
+            (None, OpenMode::Read | OpenMode::ReadWrite | OpenMode::Direct) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
             (None, OpenMode::Create | OpenMode::CreateNew) => {
                 let inode = self.link_new(dir, name, Node::File(Content::default()))?;
                 Ok((inode, true))

@@ -6,6 +6,7 @@
 
 mod content;
 mod disk;
+mod file;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::content::Content;
 use self::disk::{Disk, Inode};
+use self::file::SimFile;
 use super::Random;
 use crate::clock::Clock;
 use crate::fs::{DirEntry, File, FileLock, FileSystem, Metadata, OpenMode};
@@ -84,6 +86,8 @@ struct Machine {
     holds_syncs: bool,
     /// Syncs of files that succeeded.
     syncs: u64,
+    /// Writes past the page cache fail, as on a disk with larger sectors.
+    refuses_direct: bool,
     locks: BTreeSet<PathBuf>,
 }
 
@@ -127,6 +131,7 @@ impl SimFs {
             off: false,
             holds_syncs: false,
             syncs: 0,
+            refuses_direct: false,
             locks: BTreeSet::new(),
         };
         Self {
@@ -138,6 +143,11 @@ impl SimFs {
     /// Makes a call to come fail.
     pub fn inject(&self, fault: Fault) {
         self.machine.lock().faults.push(fault);
+    }
+
+    /// Writes past the page cache fail, as on a disk with larger sectors.
+    pub fn refuse_direct_writes(&self) {
+        self.machine.lock().refuses_direct = true;
     }
 
     /// Files that are written from now on are dated by this clock.
@@ -299,7 +309,7 @@ impl FileSystem for SimFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut machine = self.machine.lock();
         machine.check_on()?;
-        let makes = !matches!(mode, OpenMode::Read | OpenMode::ReadWrite);
+        let makes = matches!(mode, OpenMode::Create | OpenMode::CreateNew);
         if makes && machine.disk.metadata(path).is_err() {
             machine.operation()?;
         }
@@ -308,7 +318,7 @@ impl FileSystem for SimFs {
             fs: self.clone(),
             path: path.to_owned(),
             inode,
-            writable: mode != OpenMode::Read,
+            mode,
         };
         Ok(Arc::new(file))
     }
@@ -389,111 +399,5 @@ impl FileLock for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.fs.machine.lock().locks.remove(&self.path);
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    fs: SimFs,
-    path: PathBuf,
-    inode: Inode,
-    writable: bool,
-}
-
-impl SimFile {
-    fn check_writable(&self) -> io::Result<()> {
-        match self.writable {
-            true => Ok(()),
-            false => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the file is open for reading",
-            )),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut machine = self.fs.machine.lock();
-        while machine.holds_syncs && !machine.off {
-            self.fs.released.wait(&mut machine);
-        }
-        machine.operation()?;
-        match machine.fault(FaultyCall::Sync, &self.path) {
-            Some(error) => {
-                let Machine { disk, random, .. } = &mut *machine;
-                disk.file(self.inode)?.fail_sync(random);
-                Err(error)
-            }
-            None => {
-                machine.syncs += 1;
-                machine.disk.file(self.inode)?.sync();
-                Ok(())
-            }
-        }
-    }
-}
-
-impl File for SimFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut machine = self.fs.machine.lock();
-        machine.check_on()?;
-        machine.largest_read = machine.largest_read.max(buf.len());
-        Ok(machine.disk.file(self.inode)?.read(buf, offset))
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut machine = self.fs.machine.lock();
-        machine.operation()?;
-        if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
-            let part = machine.random.below(buf.len() as u64 + 1) as usize;
-            machine.content(self.inode)?.write(&buf[..part], offset);
-            return Err(error);
-        }
-        let len = machine.disk.file(self.inode)?.len();
-        let grows = (offset + buf.len() as u64)
-            .saturating_sub(len)
-            .min(buf.len() as u64);
-        let missing = grows - machine.bytes_left(grows);
-        let part = buf.len() - missing as usize;
-        machine.content(self.inode)?.write(&buf[..part], offset);
-        match missing {
-            0 => Ok(()),
-            _ => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        let mut machine = self.fs.machine.lock();
-        machine.check_on()?;
-        Ok(machine.disk.file(self.inode)?.len())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut machine = self.fs.machine.lock();
-        machine.operation()?;
-        machine.content(self.inode)?.set_len(len);
-        Ok(())
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut machine = self.fs.machine.lock();
-        machine.operation()?;
-        let old = machine.disk.file(self.inode)?.len();
-        let grows = len.saturating_sub(old);
-        if machine.bytes_left(grows) < grows {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        machine.content(self.inode)?.set_len(len.max(old));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.sync()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync()
     }
 }
