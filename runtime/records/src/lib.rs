@@ -12,6 +12,7 @@ pub mod patch;
 mod raw;
 mod record;
 pub mod varint;
+mod walk;
 
 pub use batch::{BatchView, Batches, batches};
 pub use builder::{BatchBuilder, BatchOptions, ProducerStamp};

@@ -1,8 +1,9 @@
 //! Records seen from outside: where each one lies and what its key is. For who keeps or drops records as they are and
 //! has no use for values and headers.
 
-use crate::record::{Fields, check_offset_delta};
-use crate::{BatchError, RecordFault, varint};
+use crate::record::Fields;
+use crate::walk::Walk;
+use crate::{BatchError, BatchHeader, RecordFault, varint};
 
 /// One record, undecoded but for what stands in front of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,33 @@ pub struct RawRecord<'a> {
     attributes: u8,
 }
 
-impl RawRecord<'_> {
+impl<'a> RawRecord<'a> {
+    #[inline]
+    fn decode(walk: &mut Walk<'a>) -> Result<Self, RecordFault> {
+        let met = walk.meet()?;
+        let (bytes, fields_at) = met.bytes();
+        let mut fields = Fields::new(met.fields);
+        let attributes = fields.take(1)?[0];
+        let timestamp_delta = fields.i64()?;
+        let after_timestamp = fields_at + fields.position();
+        let offset_delta = fields.i32()?;
+        let key = fields.nullable()?;
+        let value_len = fields.i32()?;
+        if value_len < -1 || usize::try_from(value_len).is_ok_and(|len| len > fields.left()) {
+            return Err(RecordFault::Truncated);
+        }
+        walk.pass(&met, offset_delta)?;
+        Ok(Self {
+            bytes,
+            offset_delta,
+            timestamp_delta,
+            key,
+            has_value: value_len >= 0,
+            after_timestamp,
+            attributes,
+        })
+    }
+
     /// Appends this record to `out` with another timestamp delta.
     pub fn write_with_timestamp_delta(&self, timestamp_delta: i64, out: &mut Vec<u8>) {
         let rest = &self.bytes[self.after_timestamp..];
@@ -34,65 +61,16 @@ impl RawRecord<'_> {
 /// Walks the records of a batch's decompressed body. Ends after the first error, after `count` records, and with an
 /// error when bytes are left behind them.
 #[derive(Debug, Clone)]
-pub struct RawRecords<'a> {
-    body: &'a [u8],
-    position: usize,
-    index: i32,
-    count: i32,
-    previous_delta: i32,
-    last_offset_delta: i32,
-    ended: bool,
-}
+pub struct RawRecords<'a>(Walk<'a>);
 
 impl<'a> RawRecords<'a> {
     /// `body` is what [`crate::Records::bytes`] gives for a batch of `header`.
-    pub fn new(header: &crate::BatchHeader, body: &'a [u8]) -> Self {
-        Self {
+    pub fn new(header: &BatchHeader, body: &'a [u8]) -> Self {
+        Self(Walk::new(
             body,
-            position: 0,
-            index: 0,
-            count: header.record_count,
-            previous_delta: -1,
-            last_offset_delta: header.last_offset_delta,
-            ended: false,
-        }
-    }
-
-    #[inline]
-    fn decode(&mut self) -> Result<RawRecord<'a>, RecordFault> {
-        let rest = &self.body[self.position..];
-        let (length, start) = varint::read_i32(rest)?;
-        let Ok(len) = usize::try_from(length) else {
-            return Err(RecordFault::NegativeLength(length));
-        };
-        let end = start.checked_add(len).ok_or(RecordFault::Truncated)?;
-        let Some(bytes) = rest.get(..end) else {
-            return Err(RecordFault::Truncated);
-        };
-        let mut fields = Fields::new(&bytes[start..]);
-        let attributes = fields.take(1)?[0];
-        let timestamp_delta = fields.i64()?;
-        let after_timestamp = start + fields.position();
-        let offset_delta = fields.i32()?;
-        let key = fields.nullable()?;
-        let value_len = fields.i32()?;
-        let left = len - fields.position();
-        if usize::try_from(value_len.max(0)).is_ok_and(|value| value > left) || value_len < -1 {
-            return Err(RecordFault::Truncated);
-        }
-        check_offset_delta(offset_delta, self.previous_delta, self.last_offset_delta)?;
-        self.previous_delta = offset_delta;
-        self.position += end;
-        self.index += 1;
-        Ok(RawRecord {
-            bytes,
-            offset_delta,
-            timestamp_delta,
-            key,
-            has_value: value_len >= 0,
-            after_timestamp,
-            attributes,
-        })
+            header.record_count,
+            header.last_offset_delta,
+        ))
     }
 }
 
@@ -101,26 +79,7 @@ impl<'a> Iterator for RawRecords<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        if self.index == self.count {
-            self.ended = true;
-            let extra = self.body.len() - self.position;
-            return (extra > 0).then_some(Err(BatchError::TrailingRecordBytes {
-                record_count: self.count,
-                extra,
-            }));
-        }
-        let decoded = self.decode();
-        Some(decoded.map_err(|fault| {
-            self.ended = true;
-            BatchError::Record {
-                index: self.index,
-                position: self.position,
-                fault,
-            }
-        }))
+        self.0.next(RawRecord::decode)
     }
 }
 

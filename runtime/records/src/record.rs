@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::varint::{self, VarintError};
+use crate::walk::Walk;
 use crate::{BatchError, BatchHeader, RecordFault, TimestampType};
 
 /// The least bytes of a record: length, attributes, two deltas, two lengths and a header count of one byte each.
@@ -12,11 +13,18 @@ pub(crate) const RECORD_LEN_MIN: usize = 7;
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     body: Cow<'a, [u8]>,
-    base_offset: i64,
-    base_timestamp: i64,
-    append_time: Option<i64>,
+    base: Base,
     last_offset_delta: i32,
     count: i32,
+}
+
+/// What a batch's header says that its records count from.
+#[derive(Debug, Clone, Copy)]
+struct Base {
+    offset: i64,
+    timestamp: i64,
+    /// The timestamp of all records, when the log gave it.
+    append_time: Option<i64>,
 }
 
 impl<'a> Records<'a> {
@@ -24,9 +32,11 @@ impl<'a> Records<'a> {
         let append_time = header.timestamp_type() == TimestampType::LogAppendTime;
         Self {
             body,
-            base_offset: header.base_offset,
-            base_timestamp: header.base_timestamp,
-            append_time: append_time.then_some(header.max_timestamp),
+            base: Base {
+                offset: header.base_offset,
+                timestamp: header.base_timestamp,
+                append_time: append_time.then_some(header.max_timestamp),
+            },
             last_offset_delta: header.last_offset_delta,
             count: header.record_count,
         }
@@ -45,16 +55,8 @@ impl<'a> Records<'a> {
     /// Decodes records in order. Ends after the first error; bytes behind the last record are an error too.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter {
-            body: &self.body,
-            position: 0,
-            index: 0,
-            count: self.count,
-            base_offset: self.base_offset,
-            base_timestamp: self.base_timestamp,
-            append_time: self.append_time,
-            previous_delta: -1,
-            last_offset_delta: self.last_offset_delta,
-            ended: false,
+            walk: Walk::new(&self.body, self.count, self.last_offset_delta),
+            base: self.base,
         }
     }
 }
@@ -152,66 +154,19 @@ impl ExactSizeIterator for HeaderIter<'_> {}
 /// See [`Records::iter`].
 #[derive(Debug, Clone)]
 pub struct RecordIter<'r> {
-    body: &'r [u8],
-    position: usize,
-    index: i32,
-    count: i32,
-    base_offset: i64,
-    base_timestamp: i64,
-    append_time: Option<i64>,
-    previous_delta: i32,
-    last_offset_delta: i32,
-    ended: bool,
+    walk: Walk<'r>,
+    base: Base,
 }
 
-impl<'r> RecordIter<'r> {
+impl RecordIter<'_> {
     /// Where the next record begins in `Records::bytes`.
     pub fn position(&self) -> usize {
-        self.position
+        self.walk.position()
     }
 
     /// The next record's number in the batch, from 0.
     pub fn index(&self) -> i32 {
-        self.index
-    }
-
-    #[inline]
-    fn decode(&mut self) -> Result<Record<'r>, RecordFault> {
-        let mut fields = Fields::new(&self.body[self.position..]);
-        let length = fields.i32()?;
-        let Ok(body_len) = usize::try_from(length) else {
-            return Err(RecordFault::NegativeLength(length));
-        };
-        let start = fields.position;
-        // The fields may not reach beyond the record's own length, so they are read from exactly those bytes.
-        let Some(body) = fields.bytes[start..].get(..body_len) else {
-            return Err(RecordFault::Truncated);
-        };
-        let mut fields = Fields::new(body);
-        fields.take(1)?;
-        let timestamp_delta = fields.i64()?;
-        let offset_delta = fields.i32()?;
-        let key = fields.nullable()?;
-        let value = fields.nullable()?;
-        let headers = fields.headers()?;
-        if fields.position != body_len {
-            return Err(RecordFault::Length {
-                declared: length,
-                used: fields.position,
-            });
-        }
-        check_offset_delta(offset_delta, self.previous_delta, self.last_offset_delta)?;
-        self.previous_delta = offset_delta;
-        self.position += start + body_len;
-        self.index += 1;
-        let created = self.base_timestamp.wrapping_add(timestamp_delta);
-        Ok(Record {
-            offset: self.base_offset + i64::from(offset_delta),
-            timestamp: self.append_time.unwrap_or(created),
-            key,
-            value,
-            headers,
-        })
+        self.walk.index()
     }
 }
 
@@ -220,40 +175,32 @@ impl<'r> Iterator for RecordIter<'r> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        if self.index == self.count {
-            self.ended = true;
-            let extra = self.body.len() - self.position;
-            return (extra > 0).then_some(Err(BatchError::TrailingRecordBytes {
-                record_count: self.count,
-                extra,
-            }));
-        }
-        let decoded = self.decode();
-        Some(decoded.map_err(|fault| {
-            self.ended = true;
-            BatchError::Record {
-                index: self.index,
-                position: self.position,
-                fault,
-            }
-        }))
+        self.walk.next(|walk| self.base.decode(walk))
     }
 }
 
-/// Offsets rise within a batch and stay within what its header says.
-#[inline]
-pub(crate) fn check_offset_delta(delta: i32, previous: i32, last: i32) -> Result<(), RecordFault> {
-    if delta <= previous || delta > last {
-        return Err(RecordFault::OffsetDelta {
-            delta,
-            previous,
-            last,
-        });
+impl Base {
+    #[inline]
+    fn decode<'r>(&self, walk: &mut Walk<'r>) -> Result<Record<'r>, RecordFault> {
+        let met = walk.meet()?;
+        let mut fields = Fields::new(met.fields);
+        fields.take(1)?;
+        let timestamp_delta = fields.i64()?;
+        let offset_delta = fields.i32()?;
+        let key = fields.nullable()?;
+        let value = fields.nullable()?;
+        let headers = fields.headers()?;
+        fields.check_end()?;
+        walk.pass(&met, offset_delta)?;
+        let created = self.timestamp.wrapping_add(timestamp_delta);
+        Ok(Record {
+            offset: self.offset + i64::from(offset_delta),
+            timestamp: self.append_time.unwrap_or(created),
+            key,
+            value,
+            headers,
+        })
     }
-    Ok(())
 }
 
 /// A reading position in a record.
@@ -272,6 +219,24 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(crate) fn position(&self) -> usize {
         self.position
+    }
+
+    /// Bytes that are not read yet.
+    #[inline]
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.position
+    }
+
+    /// Everything must have been read.
+    #[inline]
+    fn check_end(&self) -> Result<(), RecordFault> {
+        if self.position != self.bytes.len() {
+            return Err(RecordFault::Length {
+                declared: i32::try_from(self.bytes.len()).unwrap_or(i32::MAX),
+                used: self.position,
+            });
+        }
+        Ok(())
     }
 
     #[inline]
@@ -317,7 +282,7 @@ impl<'a> Fields<'a> {
     #[inline]
     fn headers(&mut self) -> Result<Headers<'a>, RecordFault> {
         let declared = self.i32()?;
-        let fitting = (self.bytes.len() - self.position) / 2;
+        let fitting = self.left() / 2;
         let count = usize::try_from(declared)
             .ok()
             .filter(|count| *count <= fitting)

@@ -299,6 +299,28 @@ fn malformed_records_are_named() {
     }
 }
 
+/// The record's offset would not even fit into its type.
+#[test]
+fn a_record_beyond_the_last_offset_of_all_is_an_error() {
+    let mut bytes = with_record("0e 00 00 80 01 01 01 00");
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    header.base_offset = i64::MAX - 1;
+    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    seal(&mut bytes);
+    let found = BatchView::parse(&bytes).unwrap().validate(LIMIT);
+    let fault = RecordFault::OffsetDelta {
+        delta: 64,
+        previous: -1,
+        last: 0,
+    };
+    let expected = BatchError::Record {
+        index: 0,
+        position: 0,
+        fault,
+    };
+    assert_eq!(found, Err(expected));
+}
+
 #[test]
 fn offsets_may_have_gaps_but_never_go_back() {
     let two = |first: &str, second: &str| {
