@@ -6,6 +6,7 @@ mod deadlines;
 mod led_log;
 mod placement;
 mod ports;
+mod shards;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,5 +17,6 @@ pub(crate) use deadlines::Deadlines;
 pub(crate) use led_log::{LedLog, Origin, Stored, batch_of};
 pub(crate) use placement::partition_for;
 pub(crate) use ports::{BoxFuture, Ports};
+pub(crate) use shards::Shards;
 pub(crate) use tasks::{Background, Tasks, start_background};
 pub use topic_partition::TopicPartition;

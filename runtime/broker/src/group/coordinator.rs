@@ -1,7 +1,7 @@
 //! The group coordinator's asynchronous face: finds a group's partition, loads
 //! it, runs one synchronous step under its lock, and waits outside of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_log::clock::Clock;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::machine::GroupLimits;
 use super::shard::{Now, Shard};
 use crate::InternalTopic;
-use crate::coordinator::{Background, Deadlines, Ports, Tasks, partition_for, start_background};
+use crate::coordinator::{Background, Deadlines, Ports, Shards, Tasks, start_background};
 
 /// Settings of the node that the group coordinator follows.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +30,14 @@ pub(crate) struct GroupSettings {
     pub(crate) retention_check_ms: u64,
 }
 
-/// One partition of `__consumer_offsets`, loaded or not.
-#[derive(Default)]
-struct Slot {
-    /// Held while the partition is being loaded, so that it is read once.
-    loading: tokio::sync::Mutex<()>,
-    shard: Mutex<Option<Shard>>,
-}
-
 /// The group coordinator of this node.
 pub(crate) struct GroupCoordinator {
     ports: Arc<dyn Ports>,
     clock: Arc<dyn Clock>,
     pub(super) settings: GroupSettings,
-    slots: OnceLock<Box<[Slot]>>,
-    deadlines: Mutex<Deadlines<(usize, String)>>,
+    /// By partition of `__consumer_offsets`.
+    pub(super) shards: Shards<Shard>,
+    deadlines: Mutex<Deadlines<(i32, String)>>,
     earlier_deadline: Arc<Notify>,
     tasks: Tasks,
 }
@@ -56,10 +49,10 @@ impl GroupCoordinator {
         settings: GroupSettings,
     ) -> Arc<Self> {
         Arc::new(Self {
+            shards: Shards::new(Arc::clone(&ports), InternalTopic::ConsumerOffsets),
             ports,
             clock,
             settings,
-            slots: OnceLock::new(),
             deadlines: Mutex::new(Deadlines::default()),
             earlier_deadline: Arc::new(Notify::new()),
             tasks: Tasks::new(),
@@ -74,8 +67,8 @@ impl GroupCoordinator {
 
     /// Answers whoever waits for a group, now and from now on.
     pub(crate) fn dismiss(self: &Arc<Self>) {
-        for partition in 0..self.slot_count() {
-            self.with_loaded_quietly(partition, Shard::dismiss);
+        for partition in self.shards.partitions() {
+            self.shards.with(partition, Shard::dismiss);
         }
     }
 
@@ -99,22 +92,7 @@ impl GroupCoordinator {
 
     /// The partition that keeps a group; makes the topic when it is missing.
     pub(crate) async fn partition_of(&self, group: &str) -> Result<i32, ErrorCode> {
-        let slots = self.slots().await?;
-        let count = i32::try_from(slots.len()).map_err(|_| ErrorCode::UnknownServerError)?;
-        Ok(partition_for(group, count))
-    }
-
-    async fn slots(&self) -> Result<&[Slot], ErrorCode> {
-        if let Some(slots) = self.slots.get() {
-            return Ok(slots);
-        }
-        let count = self.ports.ensure(InternalTopic::ConsumerOffsets).await?;
-        Ok(self.make_slots(count))
-    }
-
-    fn make_slots(&self, count: i32) -> &[Slot] {
-        self.slots
-            .get_or_init(|| (0..count.max(1)).map(|_| Slot::default()).collect())
+        self.shards.partition_of(group).await
     }
 
     /// Runs `step` on the loaded partition that keeps `group`, under its lock.
@@ -135,18 +113,16 @@ impl GroupCoordinator {
         partition: i32,
         step: impl FnOnce(&mut Shard, Now) -> R,
     ) -> Option<R> {
-        let index = usize::try_from(partition).ok()?;
-        let slot = self.slots.get()?.get(index)?;
-        let mut guard = slot.shard.lock();
-        let shard = guard.as_mut()?;
-        let now = self.now();
-        shard.settle(now);
-        let result = step(shard, now);
-        shard.settle(now);
-        let due = shard.take_deadlines();
-        let waiting = shard.unsettled().filter(|_| shard.owes_replies());
-        drop(guard);
-        self.schedule(index, due);
+        let (result, due, waiting) = self.shards.with(partition, |shard| {
+            let now = self.now();
+            shard.settle(now);
+            let result = step(shard, now);
+            shard.settle(now);
+            let due = shard.take_deadlines();
+            let waiting = shard.unsettled().filter(|_| shard.owes_replies());
+            (result, due, waiting)
+        })?;
+        self.schedule(partition, due);
         if let Some(lsn) = waiting {
             self.settle_later(partition, lsn);
         }
@@ -155,25 +131,12 @@ impl GroupCoordinator {
 
     /// Loads a partition, unless it is.
     pub(crate) async fn load(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
-        let slots = self.slots().await?;
-        let index = usize::try_from(partition).map_err(|_| ErrorCode::NotCoordinator)?;
-        let slot = slots.get(index).ok_or(ErrorCode::NotCoordinator)?;
-        if slot.shard.lock().is_some() {
-            return Ok(());
-        }
-        let _loading = slot.loading.lock().await;
-        if slot.shard.lock().is_some() {
-            return Ok(());
-        }
-        let name = InternalTopic::ConsumerOffsets.name();
-        let led = self.ports.led(name, partition).map_err(coordinator_error)?;
         let (limits, now) = (self.settings.limits, self.now());
-        let shard = tokio::task::spawn_blocking(move || Shard::load(led, limits, now))
-            .await
-            .map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
-        *slot.shard.lock() = Some(shard);
-        // Looked at once, so that its groups' deadlines are known.
-        self.with_loaded(partition, |_, _| ());
+        let read = move |led| Shard::load(led, limits, now);
+        if self.shards.load(partition, read).await? {
+            // Looked at once, so that its groups' deadlines are known.
+            self.with_loaded(partition, |_, _| ());
+        }
         Ok(())
     }
 
@@ -197,7 +160,6 @@ impl GroupCoordinator {
         let Some(count) = self.ports.partition_count(InternalTopic::ConsumerOffsets) else {
             return Ok(());
         };
-        self.make_slots(count);
         for partition in 0..count {
             match self.load(partition).await {
                 Ok(()) | Err(ErrorCode::NotCoordinator) => {}
@@ -207,16 +169,10 @@ impl GroupCoordinator {
         Ok(())
     }
 
-    /// The number of partitions that may be loaded.
-    pub(super) fn slot_count(&self) -> i32 {
-        let count = self.slots.get().map_or(0, |slots| slots.len());
-        i32::try_from(count).unwrap_or(i32::MAX)
-    }
-
     /// Somebody waits for a change to be committed and for nothing else, and
     /// may go away meanwhile; so a task of ours waits for the flush.
     fn settle_later(self: &Arc<Self>, partition: i32, lsn: Lsn) {
-        let led = self.with_loaded_quietly(partition, |shard| shard.led.clone());
+        let led = self.shards.with(partition, |shard| shard.led.clone());
         let Some(led) = led else {
             return;
         };
@@ -227,7 +183,7 @@ impl GroupCoordinator {
                 return;
             };
             let now = coordinator.now();
-            coordinator.with_loaded_quietly(partition, |shard| match flushed {
+            coordinator.shards.with(partition, |shard| match flushed {
                 Ok(()) => shard.settle(now),
                 Err(_) => shard.fail_queue(now),
             });
@@ -235,32 +191,20 @@ impl GroupCoordinator {
         });
     }
 
-    /// As `with_loaded`, without settling and without starting tasks.
-    fn with_loaded_quietly<R>(
-        &self,
-        partition: i32,
-        step: impl FnOnce(&mut Shard) -> R,
-    ) -> Option<R> {
-        let index = usize::try_from(partition).ok()?;
-        let slot = self.slots.get()?.get(index)?;
-        slot.shard.lock().as_mut().map(step)
-    }
-
-    fn reschedule(self: &Arc<Self>, partition: i32) {
-        let due = self.with_loaded_quietly(partition, Shard::take_deadlines);
-        if let (Some(due), Ok(index)) = (due, usize::try_from(partition)) {
-            self.schedule(index, due);
+    fn reschedule(&self, partition: i32) {
+        if let Some(due) = self.shards.with(partition, Shard::take_deadlines) {
+            self.schedule(partition, due);
         }
     }
 
-    fn schedule(&self, index: usize, due: Vec<(String, i64)>) {
+    fn schedule(&self, partition: i32, due: Vec<(String, i64)>) {
         if due.is_empty() {
             return;
         }
         let mut deadlines = self.deadlines.lock();
         let mut earlier = false;
         for (group, deadline_ms) in due {
-            earlier |= deadlines.set((index, group), deadline_ms);
+            earlier |= deadlines.set((partition, group), deadline_ms);
         }
         drop(deadlines);
         if earlier {
@@ -272,11 +216,8 @@ impl GroupCoordinator {
     pub(crate) fn tick(self: &Arc<Self>) {
         loop {
             let now_ms = self.now().monotonic_ms;
-            let Some((index, group)) = self.deadlines.lock().pop_due(now_ms) else {
+            let Some((partition, group)) = self.deadlines.lock().pop_due(now_ms) else {
                 return;
-            };
-            let Ok(partition) = i32::try_from(index) else {
-                continue;
             };
             self.with_loaded(partition, |shard, now| {
                 shard.drive(&group, now, |membership, limits| {
@@ -289,7 +230,7 @@ impl GroupCoordinator {
 
     /// Writes tombstones for what has outlived its retention.
     pub(crate) fn expire(self: &Arc<Self>) {
-        for partition in 0..self.slot_count() {
+        for partition in self.shards.partitions() {
             let result = self.with_loaded(partition, |shard, now| {
                 let is_stage_group = |group: &str| self.is_stage_group(group);
                 shard.expire(self.settings.retention_ms, is_stage_group, now)
@@ -332,16 +273,5 @@ impl Background for GroupCoordinator {
 
     async fn load_partition(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
         self.load(partition).await
-    }
-}
-
-/// What a client is told when the partition of its coordinator cannot be had.
-pub(crate) fn coordinator_error(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::NotLeaderOrFollower => ErrorCode::NotCoordinator,
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::KafkaStorageError => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        other => other,
     }
 }

@@ -59,7 +59,7 @@ impl GroupCoordinator {
     pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<GroupListing>, ErrorCode> {
         self.load_all().await?;
         let mut listings = Vec::new();
-        for partition in 0..self.slot_count() {
+        for partition in self.shards.partitions() {
             self.with_loaded(partition, |shard, _| {
                 listings.extend(shard.groups().map(|(group, entry)| GroupListing {
                     group: group.clone(),

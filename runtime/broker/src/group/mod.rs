@@ -28,7 +28,7 @@ mod stored;
 mod tests;
 
 pub(crate) use commits::{OffsetToCommit, VerifiedProducer};
-pub(crate) use coordinator::{GroupCoordinator, GroupSettings, coordinator_error};
+pub(crate) use coordinator::{GroupCoordinator, GroupSettings};
 pub(crate) use join::JoinRequest;
 pub(crate) use machine::GroupLimits;
 pub(crate) use requests::held_member;

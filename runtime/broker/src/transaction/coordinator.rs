@@ -1,7 +1,7 @@
 //! The transactional ids of this node: found, loaded, timed out, expired.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_log::clock::Clock;
@@ -15,9 +15,9 @@ use super::state::TransactionState;
 use super::stored;
 use crate::InternalTopic;
 use crate::coordinator::{
-    Background, Deadlines, LedLog, Ports, Stored, Tasks, partition_for, start_background,
+    Background, Deadlines, LedLog, Ports, Shards, Stored, Tasks, start_background,
 };
-use crate::group::{GroupCoordinator, coordinator_error};
+use crate::group::GroupCoordinator;
 
 /// Settings of the node that the transaction coordinator follows.
 #[derive(Clone, Copy, Debug)]
@@ -44,20 +44,13 @@ struct Shard {
     ids: Ids,
 }
 
-#[derive(Default)]
-struct Slot {
-    /// Held while the partition is being loaded, so that it is read once.
-    loading: tokio::sync::Mutex<()>,
-    shard: Mutex<Option<Shard>>,
-}
-
 /// The transaction coordinator of this node.
 pub(crate) struct TransactionCoordinator {
     pub(super) ports: Arc<dyn Ports>,
     pub(super) groups: Arc<GroupCoordinator>,
     clock: Arc<dyn Clock>,
     pub(super) settings: TransactionSettings,
-    slots: OnceLock<Box<[Slot]>>,
+    shards: Shards<Shard>,
     /// When open transactions are overdue, by wall clock, as in their records.
     deadlines: Mutex<Deadlines<Arc<str>>>,
     earlier_deadline: Arc<Notify>,
@@ -72,11 +65,11 @@ impl TransactionCoordinator {
         settings: TransactionSettings,
     ) -> Arc<Self> {
         Arc::new(Self {
+            shards: Shards::new(Arc::clone(&ports), InternalTopic::TransactionState),
             ports,
             groups,
             clock,
             settings,
-            slots: OnceLock::new(),
             deadlines: Mutex::new(Deadlines::default()),
             earlier_deadline: Arc::new(Notify::new()),
             tasks: Tasks::new(),
@@ -101,22 +94,7 @@ impl TransactionCoordinator {
     /// The partition that keeps a transactional id; makes the topic when it is
     /// missing.
     pub(crate) async fn partition_of(&self, id: &str) -> Result<i32, ErrorCode> {
-        let slots = self.slots().await?;
-        let count = i32::try_from(slots.len()).map_err(|_| ErrorCode::UnknownServerError)?;
-        Ok(partition_for(id, count))
-    }
-
-    async fn slots(&self) -> Result<&[Slot], ErrorCode> {
-        if let Some(slots) = self.slots.get() {
-            return Ok(slots);
-        }
-        let count = self.ports.ensure(InternalTopic::TransactionState).await?;
-        Ok(self.make_slots(count))
-    }
-
-    fn make_slots(&self, count: i32) -> &[Slot] {
-        self.slots
-            .get_or_init(|| (0..count.max(1)).map(|_| Slot::default()).collect())
+        self.shards.partition_of(id).await
     }
 
     /// The entry of an id that is known. INVALID_PRODUCER_ID_MAPPING otherwise.
@@ -146,41 +124,20 @@ impl TransactionCoordinator {
         step: impl FnOnce(&mut Shard) -> R,
     ) -> Result<R, ErrorCode> {
         let partition = self.partition_of(id).await?;
-        let index = usize::try_from(partition).map_err(|_| ErrorCode::NotCoordinator)?;
-        let slot = self
-            .slots
-            .get()
-            .and_then(|slots| slots.get(index))
-            .ok_or(ErrorCode::NotCoordinator)?;
-        {
-            let mut shard = slot.shard.lock();
-            if let Some(shard) = shard.as_mut() {
-                return Ok(step(shard));
-            }
-        }
         self.load(partition).await?;
-        let mut shard = slot.shard.lock();
-        shard.as_mut().map(step).ok_or(ErrorCode::NotCoordinator)
+        self.shards
+            .with(partition, step)
+            .ok_or(ErrorCode::NotCoordinator)
     }
 
     /// Loads a partition, unless it is.
     pub(super) async fn load(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
-        let slots = self.slots().await?;
-        let index = usize::try_from(partition).map_err(|_| ErrorCode::NotCoordinator)?;
-        let slot = slots.get(index).ok_or(ErrorCode::NotCoordinator)?;
-        let _loading = slot.loading.lock().await;
-        if slot.shard.lock().is_some() {
-            return Ok(());
-        }
-        let name = InternalTopic::TransactionState.name();
-        let led = self.ports.led(name, partition).map_err(coordinator_error)?;
-        let shard = tokio::task::spawn_blocking(move || read_shard(led))
-            .await
-            .map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
-        let entries: Vec<Arc<Entry>> = shard.ids.values().cloned().collect();
-        *slot.shard.lock() = Some(shard);
-        for entry in entries {
-            self.resume(&entry);
+        if self.shards.load(partition, read_shard).await? {
+            let entries = |shard: &mut Shard| shard.ids.values().cloned().collect();
+            let entries: Vec<Arc<Entry>> = self.shards.with(partition, entries).unwrap_or_default();
+            for entry in entries {
+                self.resume(&entry);
+            }
         }
         Ok(())
     }
@@ -238,14 +195,11 @@ impl TransactionCoordinator {
     pub(crate) fn expire(&self) {
         let now_ms = self.now_ms();
         let expiration_ms = self.settings.expiration_ms;
-        for slot in self.slots.get().into_iter().flatten() {
-            let mut shard = slot.shard.lock();
-            let Some(shard) = shard.as_mut() else {
-                continue;
-            };
-            shard
-                .ids
-                .retain(|_, entry| !expire_entry(entry, now_ms, expiration_ms));
+        for partition in self.shards.partitions() {
+            self.shards.with(partition, |shard| {
+                let stays = |entry: &Entry| !expire_entry(entry, now_ms, expiration_ms);
+                shard.ids.retain(|_, entry| stays(entry));
+            });
         }
     }
 }
