@@ -1,11 +1,8 @@
 //! OffsetCommit: a group's positions, outside of a transaction.
 
-use millstream_wire::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse,
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-};
+use millstream_wire::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
 
-use super::offsets_to_commit::{Asked, Wanted};
+use super::offsets_to_commit::Asked;
 use crate::{context::RequestContext, group::Committer};
 
 pub(super) async fn handle(
@@ -13,19 +10,7 @@ pub(super) async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let image = context.broker.cluster().image();
-    let wanted = request.topics.into_iter().map(|topic| {
-        let wanted = |partition: OffsetCommitRequestPartition| Wanted {
-            index: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata: partition.committed_metadata,
-        };
-        (
-            topic.name,
-            topic.partitions.into_iter().map(wanted).collect(),
-        )
-    });
-    let (offsets, asked) = Asked::part(&image, wanted);
+    let (offsets, asked) = Asked::part(&image, request.topics);
     let committer = Committer {
         member_id: &request.member_id,
         instance_id: request.group_instance_id.as_deref(),
@@ -37,18 +22,8 @@ pub(super) async fn handle(
         .groups()
         .commit_offsets(&request.group_id, committer, retention_ms, offsets)
         .await;
-    let topics = asked.answers(results).map(|(name, partitions)| {
-        let answer = |(partition_index, error_code)| OffsetCommitResponsePartition {
-            partition_index,
-            error_code,
-        };
-        OffsetCommitResponseTopic {
-            name,
-            partitions: partitions.into_iter().map(answer).collect(),
-        }
-    });
     OffsetCommitResponse {
         throttle_time_ms: 0,
-        topics: topics.collect(),
+        topics: asked.answers(results).collect(),
     }
 }

@@ -1,18 +1,15 @@
 //! What OffsetCommit and TxnOffsetCommit share: partitions that exist are parted from those that do not, and the
-//! answers come back in the request's order.
+//! answers come back in the request's order. In OffsetCommit's words, which TxnOffsetCommit's are the same as.
 
 use millstream_cluster::Image;
-use millstream_wire::ErrorCode;
+use millstream_wire::{
+    ErrorCode,
+    offset_commit::{
+        OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    },
+};
 
 use crate::{coordinator::TopicPartition, group::OffsetToCommit};
-
-/// One partition's part of a request.
-pub(super) struct Wanted {
-    pub index: i32,
-    pub offset: i64,
-    pub leader_epoch: i32,
-    pub metadata: Option<String>,
-}
 
 /// All partitions of a request by topic, and whether they exist.
 pub(super) struct Asked(Vec<(String, Vec<(i32, bool)>)>);
@@ -21,47 +18,52 @@ impl Asked {
     /// The offsets of the partitions that exist, for the coordinator, and what is needed to answer.
     pub fn part(
         image: &Image,
-        wanted: impl IntoIterator<Item = (String, Vec<Wanted>)>,
+        topics: impl IntoIterator<Item = OffsetCommitRequestTopic>,
     ) -> (Vec<OffsetToCommit>, Asked) {
         let mut offsets = Vec::new();
-        let mut topics = Vec::new();
-        for (topic, partitions) in wanted {
-            let count = image
-                .topic(&topic)
-                .map_or(0, |topic| topic.partitions.len());
+        let mut asked = Vec::new();
+        for OffsetCommitRequestTopic { name, partitions } in topics {
+            let count = image.topic(&name).map_or(0, |topic| topic.partitions.len());
             let exists = |index: i32| usize::try_from(index).is_ok_and(|index| index < count);
-            let known = partitions.iter().map(|one| (one.index, exists(one.index)));
-            let known: Vec<(i32, bool)> = known.collect();
-            for (one, (_, exists)) in partitions.into_iter().zip(&known) {
-                if *exists {
+            let mut known = Vec::with_capacity(partitions.len());
+            for one in partitions {
+                let index = one.partition_index;
+                known.push((index, exists(index)));
+                if exists(index) {
                     offsets.push(OffsetToCommit {
-                        partition: TopicPartition::new(topic.clone(), one.index),
-                        offset: one.offset,
-                        leader_epoch: one.leader_epoch,
-                        metadata: one.metadata.unwrap_or_default(),
+                        partition: TopicPartition::new(name.clone(), index),
+                        offset: one.committed_offset,
+                        leader_epoch: one.committed_leader_epoch,
+                        metadata: one.committed_metadata.unwrap_or_default(),
                     });
                 }
             }
-            topics.push((topic, known));
+            asked.push((name, known));
         }
-        (offsets, Asked(topics))
+        (offsets, Asked(asked))
     }
 
     /// The answers by topic: each partition with its code. `results` are the coordinator's, one for each offset.
     pub fn answers(
         self,
         results: Vec<ErrorCode>,
-    ) -> impl Iterator<Item = (String, Vec<(i32, i16)>)> {
+    ) -> impl Iterator<Item = OffsetCommitResponseTopic> {
         let mut results = results.into_iter();
-        self.0.into_iter().map(move |(topic, partitions)| {
-            let answer = |(index, exists)| {
+        self.0.into_iter().map(move |(name, partitions)| {
+            let answer = |(partition_index, exists)| {
                 let code = match exists {
                     true => results.next().unwrap_or(ErrorCode::UnknownServerError),
                     false => ErrorCode::UnknownTopicOrPartition,
                 };
-                (index, code.code())
+                OffsetCommitResponsePartition {
+                    partition_index,
+                    error_code: code.code(),
+                }
             };
-            (topic, partitions.into_iter().map(answer).collect())
+            OffsetCommitResponseTopic {
+                name,
+                partitions: partitions.into_iter().map(answer).collect(),
+            }
         })
     }
 }
@@ -69,6 +71,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use millstream_cluster::MetadataRecord;
+    use millstream_wire::offset_commit::OffsetCommitRequestPartition;
     use uuid::Uuid;
 
     use super::*;
@@ -91,23 +94,32 @@ mod tests {
             },
         ];
         let image = Image::default().with(&records, 1).unwrap();
-        let wanted = |index| Wanted {
-            index,
-            offset: 5,
-            leader_epoch: -1,
-            metadata: None,
+        let wanted = |partition_index| OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset: 5,
+            ..OffsetCommitRequestPartition::default()
         };
-        let request = [
-            ("u".to_owned(), vec![wanted(0)]),
-            ("t".to_owned(), vec![wanted(-1), wanted(0), wanted(1)]),
-        ];
-        let (offsets, asked) = Asked::part(&image, request);
+        let topic = |name: &str, partitions: &[i32]| OffsetCommitRequestTopic {
+            name: name.to_owned(),
+            partitions: partitions.iter().copied().map(wanted).collect(),
+        };
+        let (offsets, asked) = Asked::part(&image, [topic("u", &[0]), topic("t", &[-1, 0, 1])]);
         assert_eq!(offsets.len(), 1);
         let unknown = ErrorCode::UnknownTopicOrPartition.code();
-        let answers: Vec<_> = asked.answers(vec![ErrorCode::None]).collect();
+        let answers: Vec<_> = asked
+            .answers(vec![ErrorCode::None])
+            .flat_map(|topic| {
+                let code = move |one: OffsetCommitResponsePartition| {
+                    (topic.name.clone(), one.partition_index, one.error_code)
+                };
+                topic.partitions.into_iter().map(code)
+            })
+            .collect();
         let expected = [
-            ("u".to_owned(), vec![(0, unknown)]),
-            ("t".to_owned(), vec![(-1, unknown), (0, 0), (1, unknown)]),
+            ("u".to_owned(), 0, unknown),
+            ("t".to_owned(), -1, unknown),
+            ("t".to_owned(), 0, 0),
+            ("t".to_owned(), 1, unknown),
         ];
         assert_eq!(answers, expected);
     }

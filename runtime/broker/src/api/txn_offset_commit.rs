@@ -2,13 +2,16 @@
 
 use millstream_wire::{
     ErrorCode,
+    offset_commit::{
+        OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponseTopic,
+    },
     txn_offset_commit::{
-        TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
+        TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse,
         TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
     },
 };
 
-use super::offsets_to_commit::{Asked, Wanted};
+use super::offsets_to_commit::Asked;
 use crate::{
     context::RequestContext,
     group::Committer,
@@ -20,19 +23,7 @@ pub(super) async fn handle(
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
     let image = context.broker.cluster().image();
-    let wanted = request.topics.into_iter().map(|topic| {
-        let wanted = |partition: TxnOffsetCommitRequestPartition| Wanted {
-            index: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata: partition.committed_metadata,
-        };
-        (
-            topic.name,
-            topic.partitions.into_iter().map(wanted).collect(),
-        )
-    });
-    let (offsets, asked) = Asked::part(&image, wanted);
+    let (offsets, asked) = Asked::part(&image, request.topics.into_iter().map(asked_for));
     let count = offsets.len();
     let committer = Committer {
         member_id: &request.member_id,
@@ -56,19 +47,37 @@ pub(super) async fn handle(
         )
         .await
         .unwrap_or_else(|error| vec![told(error); count]);
-    let topics = asked.answers(results).map(|(name, partitions)| {
-        let answer = |(partition_index, error_code)| TxnOffsetCommitResponsePartition {
-            partition_index,
-            error_code,
-        };
-        TxnOffsetCommitResponseTopic {
-            name,
-            partitions: partitions.into_iter().map(answer).collect(),
-        }
-    });
     TxnOffsetCommitResponse {
         throttle_time_ms: 0,
-        topics: topics.collect(),
+        topics: asked.answers(results).map(answered).collect(),
+    }
+}
+
+/// The same in OffsetCommit's words.
+fn asked_for(topic: TxnOffsetCommitRequestTopic) -> OffsetCommitRequestTopic {
+    let partitions = topic.partitions.into_iter();
+    let partitions = partitions.map(|one| OffsetCommitRequestPartition {
+        partition_index: one.partition_index,
+        committed_offset: one.committed_offset,
+        committed_leader_epoch: one.committed_leader_epoch,
+        committed_metadata: one.committed_metadata,
+    });
+    OffsetCommitRequestTopic {
+        name: topic.name,
+        partitions: partitions.collect(),
+    }
+}
+
+/// And back from them.
+fn answered(topic: OffsetCommitResponseTopic) -> TxnOffsetCommitResponseTopic {
+    let partitions = topic.partitions.into_iter();
+    let partitions = partitions.map(|one| TxnOffsetCommitResponsePartition {
+        partition_index: one.partition_index,
+        error_code: one.error_code,
+    });
+    TxnOffsetCommitResponseTopic {
+        name: topic.name,
+        partitions: partitions.collect(),
     }
 }
 
