@@ -1,9 +1,10 @@
 //! Members with an instance id, which keep their share over a restart.
 
 use super::*;
+use crate::group::decision::JoinAnswer;
 
-#[test]
-fn a_static_member_that_restarts_keeps_its_share() {
+/// A stable group of one static member `one`, which leads it as `m1` and has all of it.
+fn stable_with_one() -> Bench {
     let mut bench = Bench::without_delay();
     let request = bench.request("", Some("one"));
     bench.join(request);
@@ -20,15 +21,27 @@ fn a_static_member_that_restarts_keeps_its_share() {
         bench.now,
     );
     bench.store(leader_sync);
+    assert_eq!(bench.group.state(), GroupState::Stable);
+    bench
+}
 
-    let request = bench.request("", Some("one"));
-    let back = bench.join(request);
-    let [Decision::Store { then }] = &back[..] else {
-        panic!("{back:?}");
+/// What the member is told when its new id is stored.
+fn answer_once_stored(decisions: &[Decision]) -> &JoinAnswer {
+    let [Decision::Store { then }] = decisions else {
+        panic!("{decisions:?}");
     };
     let Reply::Join(_, answer) = &then[0] else {
         panic!("{then:?}");
     };
+    answer
+}
+
+#[test]
+fn a_static_member_that_restarts_keeps_its_share() {
+    let mut bench = stable_with_one();
+    let request = bench.request("", Some("one"));
+    let back = bench.join(request);
+    let answer = answer_once_stored(&back);
     assert_eq!(answer.error, ErrorCode::None);
     assert_eq!(answer.generation, 1);
     assert_eq!(answer.member_id, "m2");
@@ -53,31 +66,11 @@ fn a_static_member_that_restarts_keeps_its_share() {
 
 #[test]
 fn an_old_static_leader_is_not_told_that_it_leads() {
-    let mut bench = Bench::without_delay();
-    let request = bench.request("", Some("one"));
-    bench.join(request);
-    let leader_sync = bench.group.sync(
-        SyncRequest {
-            request: 50,
-            member_id: "m1".into(),
-            instance_id: Some("one".into()),
-            generation: 1,
-            protocol_type: None,
-            protocol: None,
-            assignments: Vec::new(),
-        },
-        bench.now,
-    );
-    bench.store(leader_sync);
+    let mut bench = stable_with_one();
     let mut request = bench.request("", Some("one"));
     request.supports_skipping_assignment = false;
     let back = bench.join(request);
-    let [Decision::Store { then }] = &back[..] else {
-        panic!("{back:?}");
-    };
-    let Reply::Join(_, answer) = &then[0] else {
-        panic!("{then:?}");
-    };
+    let answer = answer_once_stored(&back);
     assert_eq!(
         (answer.leader.as_str(), answer.skip_assignment),
         ("m1", false)
