@@ -376,3 +376,6 @@ async fn first_answer(answers: &mut VecDeque<Slot>) -> Vec<Bytes> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
