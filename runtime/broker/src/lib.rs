@@ -32,6 +32,7 @@ pub use group::{CommittedOffset, HELD_PROTOCOL, ReadPositions, positions_in_user
 pub use internal_topics::InternalTopic;
 pub use local::{
     FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, SyntheticMember, TopicInfo,
+    TransactionalProducer,
 };
 pub use metrics::{ApiStats, BrokerStats};
 pub use partition::{Partition, Partitions};

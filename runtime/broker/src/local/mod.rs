@@ -13,7 +13,7 @@ use crate::broker::Broker;
 pub use groups::{FetchedOffset, SyntheticMember};
 pub use partition::LocalPartition;
 pub use topics::TopicInfo;
-pub use transactions::{MemberStamp, OffsetCommit};
+pub use transactions::{MemberStamp, OffsetCommit, TransactionalProducer};
 
 /// The broker's surface in process. Cheap to clone.
 #[derive(Clone)]

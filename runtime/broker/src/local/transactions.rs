@@ -5,6 +5,7 @@ use millstream_wire::ErrorCode;
 
 use super::Local;
 use crate::{
+    broker::Broker,
     coordinator::TopicPartition,
     group::{Committer, OffsetToCommit},
     transaction::{Durability, Producer},
@@ -27,6 +28,14 @@ pub struct OffsetCommit {
     pub metadata: String,
 }
 
+/// A transactional id in the hands of one instance of its producer, as [`Local::init_producer_id`] named it.
+#[derive(Clone, Copy)]
+pub struct TransactionalProducer<'a> {
+    broker: &'a Broker,
+    transactional_id: &'a str,
+    producer: Producer,
+}
+
 impl Local {
     /// A producer for a transactional id. Whoever used the id before is fenced, and its transaction is settled first:
     /// waited for when it is decided, else aborted. Returns the producer id and its epoch.
@@ -43,59 +52,53 @@ impl Local {
         Ok((producer.id, producer.epoch))
     }
 
-    /// Partitions join the transaction; to be called before their first data.
-    pub async fn add_partitions(
-        &self,
-        transactional_id: &str,
+    /// The producer that got these two for its transactional id.
+    pub fn transactional_producer<'a>(
+        &'a self,
+        transactional_id: &'a str,
         producer_id: i64,
         producer_epoch: i16,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ErrorCode> {
+    ) -> TransactionalProducer<'a> {
+        TransactionalProducer {
+            broker: &self.broker,
+            transactional_id,
+            producer: Producer {
+                id: producer_id,
+                epoch: producer_epoch,
+            },
+        }
+    }
+}
+
+impl TransactionalProducer<'_> {
+    /// Partitions join the transaction; to be called before their first data.
+    pub async fn add_partitions(&self, partitions: &[TopicPartition]) -> Result<(), ErrorCode> {
         for one in partitions {
             self.broker.partitions().led(&one.topic, one.partition)?;
         }
-        let producer = Producer {
-            id: producer_id,
-            epoch: producer_epoch,
-        };
+        let (id, producer) = (self.transactional_id, self.producer);
         self.broker
             .transactions()
-            .add_partitions(transactional_id, producer, partitions, Durability::Appended)
+            .add_partitions(id, producer, partitions, Durability::Appended)
             .await
     }
 
-    /// A group's offsets join the transaction; to be called before [`Local::commit_offsets`].
-    pub async fn add_offsets(
-        &self,
-        transactional_id: &str,
-        producer_id: i64,
-        producer_epoch: i16,
-        group: &str,
-    ) -> Result<(), ErrorCode> {
-        let producer = Producer {
-            id: producer_id,
-            epoch: producer_epoch,
-        };
+    /// A group's offsets join the transaction; to be called before [`TransactionalProducer::commit_offsets`].
+    pub async fn add_offsets(&self, group: &str) -> Result<(), ErrorCode> {
+        let (id, producer) = (self.transactional_id, self.producer);
         self.broker
             .transactions()
-            .add_offsets(transactional_id, producer, group, Durability::Appended)
+            .add_offsets(id, producer, group, Durability::Appended)
             .await
     }
 
     /// Positions of a group, within the transaction. The first refused one is the error.
     pub async fn commit_offsets(
         &self,
-        transactional_id: &str,
-        producer_id: i64,
-        producer_epoch: i16,
         group: &str,
         member: &MemberStamp,
         offsets: &[OffsetCommit],
     ) -> Result<(), ErrorCode> {
-        let producer = Producer {
-            id: producer_id,
-            epoch: producer_epoch,
-        };
         let committer = Committer {
             member_id: &member.member_id,
             instance_id: None,
@@ -110,11 +113,12 @@ impl Local {
                 metadata: one.metadata.clone(),
             })
             .collect();
+        let (id, producer) = (self.transactional_id, self.producer);
         let results = self
             .broker
             .transactions()
             .commit_offsets(
-                transactional_id,
+                id,
                 producer,
                 group,
                 committer,
@@ -130,20 +134,8 @@ impl Local {
 
     /// Commits or aborts the transaction. Returns when the outcome is durable, after one flush of everything before
     /// it. A repetition after success is a success.
-    pub async fn end_transaction(
-        &self,
-        transactional_id: &str,
-        producer_id: i64,
-        producer_epoch: i16,
-        commit: bool,
-    ) -> Result<(), ErrorCode> {
-        let producer = Producer {
-            id: producer_id,
-            epoch: producer_epoch,
-        };
-        self.broker
-            .transactions()
-            .end(transactional_id, producer, commit)
-            .await
+    pub async fn end(&self, commit: bool) -> Result<(), ErrorCode> {
+        let (id, producer) = (self.transactional_id, self.producer);
+        self.broker.transactions().end(id, producer, commit).await
     }
 }

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use millstream_broker::{
     Broker, BrokerConfig, Local, MemberStamp, OffsetCommit, SyntheticMember, TopicPartition,
+    TransactionalProducer,
 };
 use millstream_cluster::{ClusterMetadata, NodeIdentity};
 use millstream_log::{FlushMode, Isolation, LogStore, StoreError, StoreOptions};
@@ -221,11 +222,14 @@ impl Task {
         }
     }
 
+    pub fn producer(&self) -> TransactionalProducer<'_> {
+        self.local
+            .transactional_producer(&self.name, self.id, self.epoch)
+    }
+
     pub async fn begin(&self) -> Result<(), ErrorCode> {
         let partitions = [TopicPartition::new("out", 0), TopicPartition::new("out", 1)];
-        self.local
-            .add_partitions(&self.name, self.id, self.epoch, &partitions)
-            .await
+        self.producer().add_partitions(&partitions).await
     }
 
     pub async fn append(&mut self, partition: i32, value: &str) -> Result<(), ErrorCode> {
@@ -262,9 +266,7 @@ impl Task {
     }
 
     pub async fn offsets_as(&self, generation: i32, position: i64) -> Result<(), ErrorCode> {
-        self.local
-            .add_offsets(&self.name, self.id, self.epoch, self.group)
-            .await?;
+        self.producer().add_offsets(self.group).await?;
         let member = MemberStamp {
             member_id: MEMBER.to_owned(),
             generation,
@@ -275,22 +277,13 @@ impl Task {
             leader_epoch: -1,
             metadata: String::new(),
         };
-        self.local
-            .commit_offsets(
-                &self.name,
-                self.id,
-                self.epoch,
-                self.group,
-                &member,
-                &[offset],
-            )
+        self.producer()
+            .commit_offsets(self.group, &member, &[offset])
             .await
     }
 
     pub async fn end(&self, commit: bool) -> Result<(), ErrorCode> {
-        self.local
-            .end_transaction(&self.name, self.id, self.epoch, commit)
-            .await
+        self.producer().end(commit).await
     }
 
     /// One whole transaction: a record to both partitions, and the position.

@@ -113,16 +113,9 @@ async fn data_outside_of_a_transaction_is_refused() {
         leader_epoch: -1,
         metadata: String::new(),
     };
-    let late = node
-        .local
-        .commit_offsets(
-            ID,
-            task.id,
-            task.epoch,
-            crate::support::GROUP,
-            &member,
-            &[offset],
-        )
+    let late = task
+        .producer()
+        .commit_offsets(crate::support::GROUP, &member, &[offset])
         .await;
     assert_eq!(late, Err(ErrorCode::InvalidTxnState));
     assert_eq!(node.position().await, Ok(Some(1)));
@@ -165,9 +158,7 @@ async fn a_partition_that_does_not_exist_cannot_join() {
     let task = node.task(1).await;
     let stranger = [millstream_broker::TopicPartition::new("nowhere", 0)];
     assert_eq!(
-        node.local
-            .add_partitions(ID, task.id, task.epoch, &stranger)
-            .await,
+        task.producer().add_partitions(&stranger).await,
         Err(ErrorCode::UnknownTopicOrPartition)
     );
 }
@@ -180,10 +171,7 @@ async fn a_topic_that_was_deleted_does_not_hold_a_commit_up() {
     let mut task = node.task(1).await;
     task.begin().await.unwrap();
     let gone = [millstream_broker::TopicPartition::new("gone", 0)];
-    node.local
-        .add_partitions(ID, task.id, task.epoch, &gone)
-        .await
-        .unwrap();
+    task.producer().add_partitions(&gone).await.unwrap();
     task.append(0, "a").await.unwrap();
     node.local.delete_topic("gone").await.unwrap();
     task.end(true).await.unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use millstream_broker::{Local, MemberStamp, OffsetCommit, TopicPartition};
+use millstream_broker::{Local, MemberStamp, OffsetCommit, TopicPartition, TransactionalProducer};
 use millstream_pipeline::ports::{PortError, Position, TaskLease, Transaction};
 use millstream_wire::ErrorCode;
 
@@ -30,6 +30,13 @@ impl LocalTransaction {
         }
     }
 
+    fn producer(&self) -> TransactionalProducer<'_> {
+        let lease = &self.lease;
+        let id = &lease.transactional_id;
+        self.local
+            .transactional_producer(id, lease.producer_id, lease.producer_epoch)
+    }
+
     fn error(&self, code: ErrorCode) -> PortError {
         port_error(code, Asked::transaction(&self.lease.transactional_id))
     }
@@ -39,15 +46,9 @@ impl LocalTransaction {
         if self.registered.contains(&wanted) {
             return Ok(());
         }
-        let TaskLease {
-            transactional_id,
-            producer_id,
-            producer_epoch,
-            ..
-        } = &self.lease;
         let only = std::slice::from_ref(&wanted);
-        self.local
-            .add_partitions(transactional_id, *producer_id, *producer_epoch, only)
+        self.producer()
+            .add_partitions(only)
             .await
             .map_err(|code| match code {
                 ErrorCode::UnknownTopicOrPartition | ErrorCode::NotLeaderOrFollower => {
@@ -64,16 +65,8 @@ impl LocalTransaction {
             // The coordinator has never heard of it.
             return Ok(());
         }
-        let lease = &self.lease;
-        self.local
-            .end_transaction(
-                &lease.transactional_id,
-                lease.producer_id,
-                lease.producer_epoch,
-                commit,
-            )
-            .await
-            .map_err(|code| self.error(code))
+        let ended = self.producer().end(commit).await;
+        ended.map_err(|code| self.error(code))
     }
 }
 
@@ -102,15 +95,9 @@ impl Transaction for LocalTransaction {
                 reason: format!("{} has no group", self.lease.transactional_id),
             });
         };
-        let TaskLease {
-            transactional_id,
-            producer_id,
-            producer_epoch,
-            ..
-        } = &self.lease;
         if !self.has_offsets {
-            self.local
-                .add_offsets(transactional_id, *producer_id, *producer_epoch, group)
+            self.producer()
+                .add_offsets(group)
                 .await
                 .map_err(|code| self.error(code))?;
             self.has_offsets = true;
@@ -120,15 +107,8 @@ impl Transaction for LocalTransaction {
             generation: self.lease.task_epoch,
         };
         let offsets: Vec<OffsetCommit> = positions.iter().map(to_commit).collect();
-        self.local
-            .commit_offsets(
-                transactional_id,
-                *producer_id,
-                *producer_epoch,
-                group,
-                &member,
-                &offsets,
-            )
+        self.producer()
+            .commit_offsets(group, &member, &offsets)
             .await
             .map_err(|code| self.error(code))
     }
