@@ -8,7 +8,7 @@ use millstream_wire::{
     describe_groups::{DescribeGroupsRequest, DescribedGroup},
     find_coordinator::FindCoordinatorRequest,
     heartbeat::HeartbeatRequest,
-    join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse},
+    join_group::{JoinGroupRequest, JoinGroupResponse},
     leave_group::{LeaveGroupRequest, MemberIdentity},
     list_groups::ListGroupsRequest,
     offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -19,7 +19,7 @@ use millstream_wire::{
     sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse},
 };
 
-use crate::support::{Client, Node, assert_code};
+use crate::support::{Client, Node, assert_code, join_request};
 
 const GROUP: &str = "readers";
 
@@ -33,26 +33,11 @@ async fn node() -> Node {
     node
 }
 
-fn join_request(member_id: &str) -> JoinGroupRequest {
-    JoinGroupRequest {
-        group_id: GROUP.to_owned(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        member_id: member_id.to_owned(),
-        protocol_type: "consumer".to_owned(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".to_owned(),
-            metadata: Bytes::from_static(b"flights"),
-        }],
-        ..JoinGroupRequest::default()
-    }
-}
-
 /// Joins as new clients do: once without an id, once with the one that was told.
 async fn join(client: &mut Client) -> JoinGroupResponse {
-    let told = client.call(5, &join_request("")).await;
+    let told = client.call(5, &join_request(GROUP, "")).await;
     assert_code(told.error_code, ErrorCode::MemberIdRequired);
-    let joined = client.call(5, &join_request(&told.member_id)).await;
+    let joined = client.call(5, &join_request(GROUP, &told.member_id)).await;
     assert_code(joined.error_code, ErrorCode::None);
     joined
 }
@@ -152,16 +137,16 @@ async fn a_group_of_two_rebalances_and_divides_the_work() {
     let synced = sync(&mut first, &one, 1, &[(&one, "all")]).await;
     assert_eq!(synced.assignment, "all");
 
-    let told = second.call(5, &join_request("")).await;
+    let told = second.call(5, &join_request(GROUP, "")).await;
     let two = told.member_id;
-    second.send(5, &join_request(&two)).await;
+    second.send(5, &join_request(GROUP, &two)).await;
     // The first one learns of the rebalance by its heartbeat, and joins again.
     while heartbeat(&mut first, &one, 1).await == 0 {}
     assert_code(
         heartbeat(&mut first, &one, 1).await,
         ErrorCode::RebalanceInProgress,
     );
-    let again = first.call(5, &join_request(&one)).await;
+    let again = first.call(5, &join_request(GROUP, &one)).await;
     assert_eq!((again.generation_id, again.members.len()), (2, 2));
     let (_, joined) = second.receive::<JoinGroupRequest>(5).await;
     assert_eq!((joined.generation_id, joined.members.len()), (2, 0));
@@ -394,7 +379,7 @@ async fn a_held_group_is_shown_and_refuses_strangers() {
         .await
         .unwrap();
     let mut client = node.client().await;
-    let refused = client.call(5, &join_request("")).await;
+    let refused = client.call(5, &join_request(GROUP, "")).await;
     assert_code(refused.error_code, ErrorCode::InconsistentGroupProtocol);
     assert_code(
         commit(&mut client, "", -1, 5, "").await,
@@ -479,8 +464,8 @@ async fn a_stop_does_not_wait_for_parked_members() {
     let alone = join(&mut first).await;
     let one = alone.member_id;
     sync(&mut first, &one, 1, &[(&one, "all")]).await;
-    let told = second.call(5, &join_request("")).await;
-    second.send(5, &join_request(&told.member_id)).await;
+    let told = second.call(5, &join_request(GROUP, "")).await;
+    second.send(5, &join_request(GROUP, &told.member_id)).await;
     while heartbeat(&mut first, &one, 1).await == 0 {}
     // The second one is parked until the first one joins again, which it never does.
     let stopped = std::time::Instant::now();

@@ -338,15 +338,7 @@ async fn a_record_without_a_key_is_refused_by_a_compacted_topic() {
     client
         .create("t", 1, &[("cleanup.policy", "compact")])
         .await;
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: 0,
-        leader_epoch: -1,
-        compression: Compression::None,
-        timestamp_type: TimestampType::CreateTime,
-        producer: None,
-        transactional: false,
-        control: false,
-    });
+    let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(now_ms(), None, Some(b"x"), []).unwrap();
     let keyless = client.produce("t", 0, -1, builder.build().unwrap()).await;
     assert_code(keyless.error_code, ErrorCode::InvalidRecord);

@@ -6,12 +6,13 @@ use bytes::{Bytes, BytesMut};
 use millstream_broker::{Broker, BrokerConfig, ListenerHandle};
 use millstream_cluster::{ClusterMetadata, NodeIdentity};
 use millstream_log::{FlushMode, LogStore, StoreOptions, testing::SimFs};
-use millstream_records::{BatchBuilder, BatchOptions, Compression, ProducerStamp, TimestampType};
+use millstream_records::{BatchBuilder, BatchOptions, Compression, ProducerStamp};
 use millstream_wire::{
     ErrorCode, Request, RequestHeader,
     create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest},
     decode_response, encode_request,
     fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
+    join_group::{JoinGroupRequest, JoinGroupRequestProtocol},
     produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData},
 };
 use tempfile::TempDir;
@@ -267,6 +268,21 @@ pub fn fetch_request(topic: &str, index: i32, offset: i64) -> FetchRequest {
     }
 }
 
+pub fn join_request(group: &str, member_id: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: group.to_owned(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        member_id: member_id.to_owned(),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".to_owned(),
+            metadata: Bytes::from_static(b"flights"),
+        }],
+        ..JoinGroupRequest::default()
+    }
+}
+
 pub fn only(response: FetchResponse) -> PartitionData {
     assert_eq!(response.error_code, 0);
     assert_eq!(response.session_id, 0);
@@ -301,13 +317,10 @@ pub fn now_ms() -> i64 {
 /// A batch with these values, keyed by their number.
 pub fn batch_of(values: &[&str], spec: &BatchSpec) -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: 0,
-        leader_epoch: -1,
         compression: spec.compression,
-        timestamp_type: TimestampType::CreateTime,
         producer: spec.producer,
         transactional: spec.transactional,
-        control: false,
+        ..BatchOptions::default()
     });
     for (number, value) in values.iter().enumerate() {
         let key = number.to_string();

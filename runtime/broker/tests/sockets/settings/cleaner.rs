@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream_log::CleanError;
-use millstream_records::{BatchBuilder, BatchOptions, Compression, TimestampType};
+use millstream_records::{BatchBuilder, BatchOptions};
 
 use super::scene::{Row, Scene, rows, within_a_moment};
 use crate::support::{BatchSpec, batch_of};
@@ -149,15 +149,7 @@ async fn reads(scene: &mut Scene) -> String {
 
 /// What becomes of a tombstone in two passes that lie ten seconds apart.
 async fn tombstone(scene: &mut Scene) -> String {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: 0,
-        leader_epoch: -1,
-        compression: Compression::None,
-        timestamp_type: TimestampType::CreateTime,
-        producer: None,
-        transactional: false,
-        control: false,
-    });
+    let mut builder = BatchBuilder::new(BatchOptions::default());
     builder
         .append(scene.now(), Some(b"gone"), None, [])
         .unwrap();

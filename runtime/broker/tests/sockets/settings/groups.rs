@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use millstream_wire::{
     ErrorCode,
     find_coordinator::FindCoordinatorRequest,
-    join_group::{JoinGroupRequest, JoinGroupRequestProtocol},
     offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic},
 };
 
 use super::scene::{MOMENT, Row, Scene, rows, within_a_moment, word};
-use crate::support::Client;
+use crate::support::{Client, join_request};
 
 const OFFSETS: &str = "__consumer_offsets";
 
@@ -53,9 +51,9 @@ pub(super) fn rows() -> Vec<Row> {
         "group.initial.rebalance.delay.ms" = "0": "waits" => "NONE",
             |scene| join_twice(&mut scene.node.client().await).await;
         "group.min.session.timeout.ms" = "20000": "MEMBER_ID_REQUIRED" => "INVALID_SESSION_TIMEOUT",
-            |scene| word(scene.client.call(5, &join_request("")).await.error_code);
+            |scene| word(scene.client.call(5, &join_request("g", "")).await.error_code);
         "group.max.session.timeout.ms" = "7000": "MEMBER_ID_REQUIRED" => "INVALID_SESSION_TIMEOUT",
-            |scene| word(scene.client.call(5, &join_request("")).await.error_code);
+            |scene| word(scene.client.call(5, &join_request("g", "")).await.error_code);
         "group.max.size" = "1": "waits" => "GROUP_MAX_SIZE_REACHED",
             with [("group.initial.rebalance.delay.ms", "0")],
             |scene| {
@@ -123,28 +121,13 @@ async fn kept_or_gone(scene: &mut Scene) -> String {
     }
 }
 
-fn join_request(member_id: &str) -> JoinGroupRequest {
-    JoinGroupRequest {
-        group_id: "g".to_owned(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        member_id: member_id.to_owned(),
-        protocol_type: "consumer".to_owned(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".to_owned(),
-            metadata: Bytes::from_static(b"t"),
-        }],
-        ..JoinGroupRequest::default()
-    }
-}
-
 /// Joins without an id and then with the one that was told; says what came, or that nothing came.
 async fn join_twice(client: &mut Client) -> String {
-    let told = client.call(5, &join_request("")).await;
+    let told = client.call(5, &join_request("g", "")).await;
     if told.error_code != ErrorCode::MemberIdRequired.code() {
         return word(told.error_code);
     }
-    let join = join_request(&told.member_id);
+    let join = join_request("g", &told.member_id);
     match tokio::time::timeout(MOMENT, client.call(5, &join)).await {
         Ok(joined) => word(joined.error_code),
         Err(_) => "waits".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_records::{BatchBuilder, BatchOptions, Compression, TimestampType};
+use millstream_records::{BatchBuilder, BatchOptions};
 
 use super::scene::{Row, Scene, rows};
 use crate::support::{BatchSpec, batch_of};
@@ -118,15 +118,7 @@ fn at(scene: &Scene, distance_ms: i64) -> Vec<u8> {
 }
 
 fn keyless(scene: &Scene) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: 0,
-        leader_epoch: -1,
-        compression: Compression::None,
-        timestamp_type: TimestampType::CreateTime,
-        producer: None,
-        transactional: false,
-        control: false,
-    });
+    let mut builder = BatchBuilder::new(BatchOptions::default());
     builder
         .append(scene.now(), None, Some(b"value"), [])
         .unwrap();
