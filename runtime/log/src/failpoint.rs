@@ -73,8 +73,16 @@ const NAMES: &[(&str, &str)] = &[
         "segments are out of the log's list, their files have their names still",
     ),
     (
+        "segments.between_files",
+        "a file of a segment is renamed, the next file of the same segment is not",
+    ),
+    (
         "segments.between_renames",
         "a segment's files are renamed, those of the next one are not",
+    ),
+    (
+        "segments.before_own_name",
+        "the old segments are gone, the compacted one is called .swap still",
     ),
     (
         "segments.before_delete",

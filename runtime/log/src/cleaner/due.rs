@@ -63,12 +63,9 @@ impl Candidate {
 }
 
 /// The dirtiest of those that are due.
-pub(super) fn dirtiest(candidates: Vec<Candidate>) -> Option<Candidate> {
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.portions.is_due)
-        .max_by(|one, other| {
-            let ratio = |candidate: &Candidate| candidate.portions.dirty_ratio();
-            ratio(one).total_cmp(&ratio(other))
-        })
+pub(super) fn dirtiest(due: Vec<Candidate>) -> Option<Candidate> {
+    due.into_iter().max_by(|one, other| {
+        let ratio = |candidate: &Candidate| candidate.portions.dirty_ratio();
+        ratio(one).total_cmp(&ratio(other))
+    })
 }

@@ -30,9 +30,12 @@ pub enum CleanError {
         position: u64,
         reason: String,
     },
-    /// An earlier swap could not give this segment its name. The next start finishes it.
-    #[error("{} waits for its name since an earlier swap has failed; a restart finishes that", path.display())]
-    UnfinishedSwap { path: PathBuf },
+    /// An earlier swap could not give all files in this directory their names. It is tried again every second.
+    #[error("files of an earlier swap in {} still wait for their names: {source}", path.display())]
+    UnfinishedSwap { path: PathBuf, source: io::Error },
+    /// A bug, of which this log alone suffers.
+    #[error("compaction of {partition} has panicked: {message}")]
+    Panicked { partition: String, message: String },
     #[error("{action} {}: {source}", path.display())]
     Io {
         action: &'static str,

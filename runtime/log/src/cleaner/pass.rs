@@ -11,6 +11,7 @@ use super::filter::{DECOMPRESSED_BYTES_MAX, Fate, Filter, LastRecord, Scratch, m
 use super::key_hash::KeyHash;
 use super::offset_map::{MapFull, OffsetMap};
 use super::plan::{GroupLimits, Portions, SegmentFacts, groups};
+use super::recovery;
 use super::successor::Successor;
 use super::transactions::Transactions;
 use crate::failpoint;
@@ -74,6 +75,7 @@ impl Pass<'_> {
         portions: &Portions,
         facts: &[SegmentFacts],
     ) -> Result<PassReport, PassEnd> {
+        recovery::clear_leftovers(self.log)?;
         let segments = &self.view.segments;
         let aborted = self
             .log
@@ -188,19 +190,12 @@ impl Pass<'_> {
         old: &[Arc<Segment>],
         filter: &mut Filter<'_>,
     ) -> Result<(), PassEnd> {
-        if let Some(segment) = old.iter().find(|segment| !segment.has_own_name()) {
-            // Another swap of the same names would be in its way.
-            return Err(PassEnd::Failed(CleanError::UnfinishedSwap {
-                path: segment.path(),
-            }));
-        }
-        let mut successor =
-            Successor::begin(self.log, old[0].base_offset()).map_err(PassEnd::Failed)?;
+        let mut successor = Successor::begin(self.log, old[0].base_offset());
         let finished = self.fill(&mut successor, old, filter);
         let is_changed = match finished {
             Ok(is_changed) => is_changed,
             Err(end) => {
-                successor.discard();
+                successor.abandon();
                 return Err(end);
             }
         };
@@ -208,7 +203,7 @@ impl Pass<'_> {
         self.report.bytes_before += before;
         if !is_changed && old.len() == 1 {
             self.report.bytes_after += before;
-            successor.discard();
+            successor.discard()?;
             return Ok(());
         }
         self.report.bytes_after += successor.bytes();

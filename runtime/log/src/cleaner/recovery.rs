@@ -1,4 +1,4 @@
-//! Swaps that a crash has cut short. What is done about a file is decided by its suffix:
+//! Swaps that a crash, a panic or a failed rename has cut short. After a crash, what is done about a file is decided by its suffix:
 //!
 //! | found | means | done |
 //! |---|---|---|
@@ -12,7 +12,9 @@ use std::path::Path;
 
 use millstream_records::{BatchHeader, HEADER_LEN};
 
+use super::error::CleanError;
 use crate::fs::{DirEntry, FileSystem, OpenMode};
+use crate::log::Log;
 use crate::segment::{SegmentFile, Suffix, path_of, path_with};
 
 /// Ends or undoes the swaps in a partition's directory, which has these entries. True when names were changed.
@@ -68,6 +70,38 @@ pub(crate) fn finish_swaps(
         is_changed = true;
     }
     Ok(is_changed)
+}
+
+/// Ends a swap that could not rename all its files.
+pub(super) fn finish_swap(log: &Log) -> Result<(), CleanError> {
+    match log.finish_replacing() {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CleanError::UnfinishedSwap {
+            path: log.dir().to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Makes a log's directory ready for a pass: ends a swap that could not rename all its files, and removes what a pass
+/// has left that ended in a panic, or could not remove it. Only the pass that calls this writes such files.
+pub(super) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
+    finish_swap(log)?;
+    let fs = &**log.open_files().fs();
+    let entries = fs
+        .read_dir(log.dir())
+        .map_err(|error| CleanError::io("listing", log.dir(), error))?;
+    // A `.swap` whose `.cleaned` is gone would be taken for whole, so it goes first.
+    for suffix in [Suffix::Swap, Suffix::Cleaned] {
+        for entry in &entries {
+            if SegmentFile::parse_with(&entry.name, suffix).is_some() {
+                let path = log.dir().join(&entry.name);
+                fs.remove_file(&path)
+                    .map_err(|error| CleanError::io("removing", &path, error))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes the files of the segments that a compacted one replaces. The snapshot at its own base offset stays.

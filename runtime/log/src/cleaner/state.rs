@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -36,6 +36,8 @@ pub(crate) struct CleanerState {
     last_pass: Mutex<Option<(Instant, Duration)>>,
     /// What the checkpoint file says: it is written when that changes.
     written: Mutex<OffsetMap>,
+    /// The checkpoint file could not be written when it should have been.
+    is_behind: AtomicBool,
     dir: PathBuf,
     fs: Arc<dyn FileSystem>,
 }
@@ -78,6 +80,7 @@ impl CleanerState {
             passes: AtomicU64::new(0),
             last_pass: Mutex::new(None),
             written: Mutex::new(written),
+            is_behind: AtomicBool::new(false),
             dir,
             fs,
         }
@@ -180,12 +183,21 @@ impl CleanerState {
     }
 
     pub(super) fn end(&self, id: &LogId, result: &Result<Option<PassReport>, CleanError>) {
+        self.inner.lock().in_progress.remove(id);
+        match result {
+            Ok(_) => self.forgive(id),
+            Err(error) => self.failed(id, error),
+        }
+    }
+
+    /// What was wrong with the log is not wrong any more.
+    pub(super) fn forgive(&self, id: &LogId) {
+        self.inner.lock().failures.remove(id);
+    }
+
+    /// The log counts as uncleanable, and waits.
+    pub(super) fn failed(&self, id: &LogId, error: &CleanError) {
         let mut inner = self.inner.lock();
-        inner.in_progress.remove(id);
-        let Err(error) = result else {
-            inner.failures.remove(id);
-            return;
-        };
         let first = Duration::from_millis(inner.options.backoff_ms.max(1));
         let delay = inner.failures.get(id).map_or(first, |failure| {
             (failure.delay * 2).min(RETRY_MAX.max(first))
@@ -209,6 +221,8 @@ impl CleanerState {
 
     /// Replaces `cleaner-offset-checkpoint` when it is not true any more of these logs, which are all.
     pub(super) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CheckpointError> {
+        // Until it is done, be it that this ends in a panic.
+        self.is_behind.store(true, Ordering::Relaxed);
         let mut written = self.written.lock();
         let offsets: OffsetMap = logs
             .iter()
@@ -221,7 +235,18 @@ impl CleanerState {
             write_offsets(&*self.fs, &self.dir.join(CLEANED_OFFSETS), &offsets)?;
             *written = offsets;
         }
+        self.is_behind.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether [`CleanerState::write_checkpoint`] has failed the last time.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// Whether the log's last pass failed.
+    pub(super) fn has_failed(&self, id: &LogId) -> bool {
+        self.inner.lock().failures.contains_key(id)
     }
 
     /// Bytes read, bytes written, passes, and when the last one ended and how long it took.

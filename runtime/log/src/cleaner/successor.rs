@@ -24,20 +24,17 @@ pub(super) struct Successor<'a> {
 }
 
 impl<'a> Successor<'a> {
-    pub(super) fn begin(log: &'a Log, base_offset: i64) -> Result<Self, CleanError> {
+    /// No file of such a name is there: see [`super::recovery::clear_leftovers`].
+    pub(super) fn begin(log: &'a Log, base_offset: i64) -> Self {
         let segment = Segment::open_as(log.open_files(), log.dir(), base_offset, Suffix::Cleaned);
-        // What a pass before this one left.
-        segment
-            .remove(log.open_files())
-            .map_err(|error| CleanError::io("removing", &segment.path(), error))?;
-        Ok(Self {
+        Self {
             log,
             segment: Arc::new(segment),
             limits: log.index_limits(),
             out: Vec::new(),
             noted: 0,
             batches: Vec::new(),
-        })
+        }
     }
 
     /// Where a batch that is written anew goes; [`Successor::written`] takes note of it.
@@ -108,28 +105,41 @@ impl<'a> Successor<'a> {
         old: &[Arc<Segment>],
     ) -> Result<bool, CleanError> {
         let placed = self
-            .make_whole()
+            .make_whole(old)
             .and_then(|()| self.log.put_compacted(view, old, &self.segment));
         if !self.log.has_segment(&self.segment) {
-            self.discard();
+            self.abandon();
         }
         placed.map_err(|source| CleanError::io("swapping segments of", self.log.dir(), source))
     }
 
-    fn make_whole(&self) -> io::Result<()> {
+    fn make_whole(&self, old: &[Arc<Segment>]) -> io::Result<()> {
         let fs = &**self.log.open_files().fs();
         self.segment.seal(fs)?;
+        // Retention goes by it where records have no timestamps: they are not younger than they were.
+        if let Some(last) = old.last()
+            && self.segment.size() > 0
+        {
+            self.segment.set_modified(last.modified_ms(fs)?)?;
+        }
         failpoint::hit("cleaner.before_sync");
         self.segment.sync(fs)?;
         // A `.cleaned` must be seen after a power cut as long as not all files of the segment are `.swap`.
         fs.sync_dir(self.log.dir())
     }
 
-    /// Removes what was written.
-    pub(super) fn discard(&self) {
-        if let Err(error) = self.segment.remove(self.log.open_files()) {
-            // The next pass, or the next start, tries again.
-            tracing::warn!(path = %self.segment.path().display(), %error, "a half compacted segment stays");
+    /// Removes what was written. While it is there nothing else may be swapped: a start would take the other one for
+    /// not whole.
+    pub(super) fn discard(&self) -> Result<(), CleanError> {
+        self.segment
+            .remove(self.log.open_files())
+            .map_err(|error| CleanError::io("removing", &self.segment.path(), error))
+    }
+
+    /// As [`Successor::discard`] at the end of a pass that has failed already: the next one, or a start, tries again.
+    pub(super) fn abandon(&self) {
+        if let Err(error) = self.discard() {
+            tracing::warn!(%error, "a half compacted segment stays for now");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The cleaner's threads: each takes the dirtiest log that is due, or sleeps.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use super::blocks::Buffer;
 use super::due::{Candidate, dirtiest};
 use super::metrics::DirtyLog;
 use super::pass::{Pass, PassEnd, PassLimits, PassReport};
+use super::recovery::finish_swap;
 use super::state::CleanerState;
 use super::{CleanError, CleanerMetrics, CleanerOptions};
 use crate::checkpoint::CheckpointError;
 use crate::failpoint;
-use crate::log::Log;
+use crate::log::{Log, LogId};
 use crate::store::LogStore;
 
 /// Blocks are at least and at most so large.
@@ -91,13 +93,18 @@ impl Cleaner {
     ) -> Result<Option<PassReport>, CleanError> {
         match pick(&self.state, &logs()) {
             Some(candidate) => clean(&self.state, candidate, logs),
-            None => Ok(None),
+            None => Ok(catch_up(&self.state, logs).map(|()| None)?),
         }
     }
 
     /// Writes down how far these logs, which are all, are compacted.
     pub(crate) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CheckpointError> {
         self.state.write_checkpoint(logs)
+    }
+
+    /// What a pass could not end in this log has ended now: another may try.
+    pub(crate) fn forgive(&self, log: &Log) {
+        self.state.forgive(log.id());
     }
 
     /// What a pass has found out of a log that is gone now is forgotten.
@@ -111,7 +118,7 @@ impl Cleaner {
     pub(crate) fn metrics(&self, logs: &[Arc<Log>], now_ms: i64) -> CleanerMetrics {
         let mut dirty: Vec<_> = logs
             .iter()
-            .filter_map(|log| Candidate::of(log, now_ms).ok().flatten())
+            .filter_map(|log| look_at(log, now_ms).ok().flatten())
             .map(|candidate| DirtyLog {
                 topic: candidate.log.id().topic.clone(),
                 partition: candidate.log.id().partition,
@@ -146,12 +153,15 @@ fn run(number: usize, store: &Weak<LogStore>, state: &Arc<CleanerState>) {
             Some(store) => pick(state, &store.logs()),
             None => return,
         };
+        let all = || store.upgrade().map_or_else(Vec::new, |store| store.logs());
         let Some(candidate) = picked else {
+            if let Err(error) = catch_up(state, all) {
+                tracing::error!(%error, "the cleaner's checkpoint is tried again later");
+            }
             state.sleep(number);
             continue;
         };
         let log = Arc::clone(&candidate.log);
-        let all = || store.upgrade().map_or_else(Vec::new, |store| store.logs());
         match clean(state, candidate, all) {
             Ok(Some(report)) => {
                 tracing::info!(
@@ -172,6 +182,14 @@ fn run(number: usize, store: &Weak<LogStore>, state: &Arc<CleanerState>) {
     }
 }
 
+/// Writes the checkpoint that could not be written after a pass.
+fn catch_up(state: &CleanerState, logs: impl Fn() -> Vec<Arc<Log>>) -> Result<(), CheckpointError> {
+    match state.is_behind() {
+        true => state.write_checkpoint(&logs()),
+        false => Ok(()),
+    }
+}
+
 /// The dirtiest log that is due and that no other thread has.
 fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
     loop {
@@ -179,12 +197,13 @@ fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
             .iter()
             .filter(|log| log.config().cleanup.compact && !log.is_over())
             .filter(|log| state.is_free(log.id()))
-            .filter_map(|log| {
-                let now_ms = log.now_ms();
-                Candidate::of(log, now_ms).unwrap_or_else(|error| {
-                    tracing::warn!(log = %log.id(), %error, "its segments cannot be looked at");
+            .filter_map(|log| match look_at(log, log.now_ms()) {
+                Ok(candidate) => candidate.filter(|one| is_due(state, one)),
+                Err(error) => {
+                    tracing::error!(log = %log.id(), %error, "its segments cannot be looked at");
+                    state.failed(log.id(), &error);
                     None
-                })
+                }
             })
             .collect();
         let candidate = dirtiest(candidates)?;
@@ -192,6 +211,27 @@ fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
             return Some(candidate);
         }
     }
+}
+
+/// A log that is not due any more is not uncleanable either, once all that failed is done.
+fn is_due(state: &CleanerState, candidate: &Candidate) -> bool {
+    if candidate.portions.is_due {
+        return true;
+    }
+    let log = &candidate.log;
+    if state.has_failed(log.id()) {
+        match finish_swap(log) {
+            Ok(()) => state.forgive(log.id()),
+            Err(error) => state.failed(log.id(), &error),
+        }
+    }
+    false
+}
+
+fn look_at(log: &Arc<Log>, now_ms: i64) -> Result<Option<Candidate>, CleanError> {
+    without_panic(log.id(), || {
+        Candidate::of(log, now_ms).map_err(|error| CleanError::io("looking at", log.dir(), error))
+    })
 }
 
 /// Runs a pass; none when it was abandoned.
@@ -202,16 +242,33 @@ fn clean(
 ) -> Result<Option<PassReport>, CleanError> {
     let began = Instant::now();
     let id = candidate.log.id().clone();
-    let mut result = run_pass(state, &candidate);
-    if let Ok(Some(report)) = &result {
-        state.count(report, began.elapsed().max(Duration::from_nanos(1)));
-        failpoint::hit("cleaner.before_checkpoint");
-        if let Err(error) = state.write_checkpoint(&logs()) {
-            result = Err(error.into());
+    let result = without_panic(&id, || {
+        let report = run_pass(state, &candidate)?;
+        if let Some(report) = &report {
+            state.count(report, began.elapsed().max(Duration::from_nanos(1)));
+            failpoint::hit("cleaner.before_checkpoint");
+            state.write_checkpoint(&logs())?;
         }
-    }
+        Ok(report)
+    });
     state.end(&id, &result);
     result
+}
+
+/// A panic over one log is that log's failure; the thread has others. What it leaves half done is ended by the next
+/// pass, and swaps by the store before that.
+fn without_panic<T>(
+    id: &LogId,
+    work: impl FnOnce() -> Result<T, CleanError>,
+) -> Result<T, CleanError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(CleanError::Panicked {
+            partition: id.to_string(),
+            message: text.unwrap_or("without a message").to_owned(),
+        })
+    })
 }
 
 fn run_pass(state: &CleanerState, candidate: &Candidate) -> Result<Option<PassReport>, CleanError> {

@@ -138,6 +138,10 @@ pub trait File: Send + Sync + Debug {
     /// Bytes.
     fn len(&self) -> io::Result<u64>;
 
+    /// Dates the content, until the next write: ms since 1970. Durable with the next sync that has a change of the
+    /// length to make durable.
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()>;
+
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }

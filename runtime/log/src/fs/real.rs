@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 
@@ -154,6 +154,11 @@ impl File for RealFile {
         let _ = rustix::fs::fadvise(&self.0, 0, NonZeroU64::new(len), Advice::WillNeed);
     }
 
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        let since_epoch = Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0));
+        self.0.set_modified(UNIX_EPOCH + since_epoch)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -178,7 +183,10 @@ mod tests {
         file.write_at(b"hello ", 0).unwrap();
         file.allocate(20).unwrap();
         file.set_len(11).unwrap();
+        file.set_modified(1_700_000_000_123).unwrap();
         file.sync_data().unwrap();
+        let dated = RealFs.metadata(&path.join("x")).unwrap().modified_ms;
+        assert_eq!(dated, 1_700_000_000_123);
         RealFs.rename(&path.join("x"), &path.join("y")).unwrap();
         RealFs.sync_dir(&path).unwrap();
         RealFs.sync_filesystem(&path).unwrap();

@@ -69,6 +69,10 @@ impl Log {
 
     /// Puts a compacted segment, whose files are complete and durable and called `.cleaned`, into the place of those
     /// that it was made of. False when the log is not any more what it was at the beginning of the pass.
+    ///
+    /// # Errors
+    /// When [`Log::has_segment`] says that it is in its place then, only files are still to be renamed, and
+    /// [`Log::finish_replacing`] goes on.
     pub(crate) fn put_compacted(
         &self,
         view: &CompactionView,

@@ -99,6 +99,8 @@ impl Log {
     /// the journal has the cut by then, so nothing may be appended that stands on what should be gone.
     fn journal_and_cut(&self, appender: &mut Appender, cut: Cut) -> Result<Lsn, AppendError> {
         let failed = |error| AppendError::write(self.dir.clone(), error);
+        // Files that would be in the way, and may keep their names.
+        self.finish_replacing().map_err(failed)?;
         let prepared = self.prepare_cut(appender, cut).map_err(failed)?;
         // A journal that has no room for what came before refuses the cut too.
         self.wait_flushed(appender.last_lsn)?;
@@ -243,7 +245,8 @@ impl Log {
 
     /// Drops everything. Nobody reads meanwhile.
     fn clear_to(&self, appender: &mut Appender, to: i64) -> io::Result<()> {
-        let _one_at_a_time = self.replacing.lock();
+        let mut one_at_a_time = self.replacing.lock();
+        self.finish(&mut one_at_a_time)?;
         self.positions.clear();
         let segments = self.segments.read().clone();
         self.let_go(&segments, &[])?;
@@ -297,7 +300,8 @@ impl Log {
         segment_base: i64,
         position: u64,
     ) -> io::Result<()> {
-        let one_at_a_time = self.replacing.lock();
+        let mut one_at_a_time = self.replacing.lock();
+        self.finish(&mut one_at_a_time)?;
         self.positions.clear();
         loop {
             let Some(last) = self.segments.read().last().cloned() else {

@@ -134,7 +134,7 @@ impl Log {
             positions: Positions::default(),
             epochs: table,
             repairing: Mutex::new(()),
-            replacing: Mutex::new(()),
+            replacing: Mutex::new(None),
             durable: Mutex::new(DurablePoint::NOTHING),
             notes: Mutex::default(),
             compaction: Mutex::default(),

@@ -60,6 +60,7 @@ pub use time::TimestampOffset;
 pub use watch::WatchGuard;
 
 use positions::Positions;
+use replace::HalfDone;
 use stability::Stability;
 use watch::Watchers;
 
@@ -97,8 +98,9 @@ pub struct Log {
     epochs: EpochTable,
     /// One index at a time is checked or built anew.
     repairing: Mutex<()>,
-    /// One change of the list of segments at a time, but for those at its end.
-    replacing: Mutex<()>,
+    /// One change of the list of segments at a time, but for those at its end. Holds the last one when not all files
+    /// could be renamed.
+    replacing: Mutex<Option<HalfDone>>,
     durable: Mutex<DurablePoint>,
     /// Cuts that the node's checkpoint may not have.
     notes: Mutex<CutNotes>,

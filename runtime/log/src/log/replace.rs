@@ -2,7 +2,8 @@
 //!
 //! The list is changed first, then the files get other names, and after `file.delete.delay.ms` they go. Who has begun to
 //! read a segment goes on undisturbed: it holds the segment, the cache of open files knows the new names, and files
-//! that somebody holds are not removed.
+//! that somebody holds are not removed. Where a file cannot be renamed, the store tries again every second; until then
+//! the log is written and read as ever, and no other change of the list's older part comes in between.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,13 @@ use super::replay::sync_snapshot;
 use crate::failpoint;
 use crate::segment::{Segment, Suffix};
 
+/// A change of the list that was made, while files are still to be renamed.
+#[derive(Debug)]
+pub(super) struct HalfDone {
+    old: Vec<Arc<Segment>>,
+    new: Vec<Arc<Segment>>,
+}
+
 impl Log {
     /// Takes `old`, segments that follow each other, out of the log and puts `new` into their place. `new` covers the
     /// same offsets; its files are complete and durable, under whatever suffix, and get their own names here.
@@ -21,8 +29,8 @@ impl Log {
     /// of them.
     ///
     /// # Errors
-    /// The list is changed; files could not be renamed. Those of `new` then keep their suffix, so that recovery can
-    /// tell which of both is valid.
+    /// An earlier change is not done yet. Or the list is changed, and files could not be renamed: those of `new` then
+    /// keep their suffix, so that recovery can tell which of both is valid, and [`Log::finish_replacing`] goes on.
     pub(crate) fn replace_segments(
         &self,
         old: &[Arc<Segment>],
@@ -38,26 +46,59 @@ impl Log {
         new: &[Arc<Segment>],
         is_ready: impl FnOnce() -> io::Result<bool>,
     ) -> io::Result<bool> {
-        let _one_at_a_time = self.replacing.lock();
+        let mut replacing = self.replacing.lock();
+        self.finish(&mut replacing)?;
         if position_of_run(&self.segments.read(), old).is_none() || !is_ready()? {
             return Ok(false);
         }
+        *replacing = Some(HalfDone {
+            old: old.to_vec(),
+            new: new.to_vec(),
+        });
         if !self.swap_in_list(old, new) {
+            *replacing = None;
             return Ok(false);
         }
         failpoint::hit("segments.after_swap");
-        let renamed = self.let_go(old, new);
-        if new.is_empty() || renamed.is_err() {
-            return renamed.map(|()| true);
+        self.finish(&mut replacing)?;
+        Ok(true)
+    }
+
+    /// Renames the files that an earlier change of the list has left under other names. False when there are none.
+    pub(crate) fn finish_replacing(&self) -> io::Result<bool> {
+        let mut replacing = self.replacing.lock();
+        let waits = replacing.is_some();
+        self.finish(&mut replacing).map(|()| waits)
+    }
+
+    /// Ends what an earlier change of the list has left half done, before another one.
+    pub(super) fn finish(&self, replacing: &mut Option<HalfDone>) -> io::Result<()> {
+        let Some(half_done) = replacing else {
+            return Ok(());
+        };
+        let key = (self.id.topic_id, self.id.partition);
+        // Before anything can fail, or panic.
+        self.shared.half_done.lock().insert(key);
+        self.name_files(&half_done.old, &half_done.new)?;
+        *replacing = None;
+        self.shared.half_done.lock().remove(&key);
+        Ok(())
+    }
+
+    /// What has its name already is left alone.
+    fn name_files(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> io::Result<()> {
+        self.let_go(old, new)?;
+        if new.is_empty() {
+            return Ok(());
         }
         let fs = &*self.shared.fs;
         // No former segment may come back beside the one that holds its offsets.
         fs.sync_dir(&self.dir)?;
+        failpoint::hit("segments.before_own_name");
         for segment in new {
             segment.rename(fs, Suffix::None, false)?;
         }
-        fs.sync_dir(&self.dir)?;
-        Ok(true)
+        fs.sync_dir(&self.dir)
     }
 
     fn swap_in_list(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> bool {
@@ -69,7 +110,8 @@ impl Log {
         true
     }
 
-    /// Renames the files of segments that are not in the list any more, and has them removed later.
+    /// Renames the files of segments that are not in the list any more, and has them removed later. Those that it could
+    /// not rename are left to another call.
     pub(super) fn let_go(&self, old: &[Arc<Segment>], new: &[Arc<Segment>]) -> io::Result<()> {
         let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);
         let due = self
@@ -80,13 +122,15 @@ impl Log {
         // Whoever builds an index anew writes files under the names that it found.
         let _no_repair = self.repairing.lock();
         let mut result = Ok(());
-        for segment in old {
+        for segment in old.iter().filter(|segment| !segment.has_departed()) {
             let base_offset = segment.base_offset();
             let number = self.shared.deferred.next_number(segment);
             let is_replaced = new.iter().any(|new| new.base_offset() == base_offset);
             let fs = &*self.shared.fs;
             let renamed = segment.rename(fs, Suffix::Deleted(number), is_replaced);
-            self.shared.deferred.add(Arc::clone(segment), number, due);
+            if renamed.is_ok() {
+                self.shared.deferred.add(Arc::clone(segment), number, due);
+            }
             result = result.and(renamed);
             failpoint::hit("segments.between_renames");
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::names::{SegmentFile, Suffix, path_with};
 use super::{OpenFiles, Segment};
+use crate::failpoint;
 use crate::fs::FileSystem;
 
 impl Segment {
@@ -17,7 +18,7 @@ impl Segment {
     /// at the base offset stays: another segment takes this one's place.
     ///
     /// # Errors
-    /// The first one; what could be renamed is.
+    /// At the first file that cannot be renamed; those behind it keep their names. The same call again goes on.
     pub(crate) fn rename(
         &self,
         fs: &dyn FileSystem,
@@ -30,36 +31,34 @@ impl Segment {
         }
         let name = |kind, suffix| path_with(&self.dir, self.base_offset, kind, suffix);
         // The batches first: without them the other files are nothing.
-        let mut result = self.log.rename(name(SegmentFile::Log, to));
-        {
-            let indexes = self.indexes.read();
-            for renamed in [
-                indexes.offset.rename(name(SegmentFile::OffsetIndex, to)),
-                indexes.time.rename(name(SegmentFile::TimeIndex, to)),
-                indexes.aborted.rename(name(SegmentFile::AbortedIndex, to)),
-            ] {
-                result = result.and(renamed);
-            }
-        }
-        for kind in [SegmentFile::Checksums, SegmentFile::ProducerSnapshot] {
+        for kind in SegmentFile::ALL {
             if kind == SegmentFile::ProducerSnapshot && keeps_snapshot {
                 continue;
             }
-            match fs.rename(&name(kind, *suffix), &name(kind, to)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    result = result.and(Err(error));
+            let indexes = self.indexes.read();
+            let renamed = match kind {
+                SegmentFile::Log => self.log.rename(name(kind, to)),
+                SegmentFile::OffsetIndex => indexes.offset.rename(name(kind, to)),
+                SegmentFile::TimeIndex => indexes.time.rename(name(kind, to)),
+                SegmentFile::AbortedIndex => indexes.aborted.rename(name(kind, to)),
+                SegmentFile::Checksums | SegmentFile::ProducerSnapshot => {
+                    match fs.rename(&name(kind, *suffix), &name(kind, to)) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                        renamed => renamed,
+                    }
                 }
-                _ => {}
-            }
+            };
+            drop(indexes);
+            renamed?;
+            failpoint::hit("segments.between_files");
         }
         *suffix = to;
-        result
+        Ok(())
     }
 
-    /// Whether the files have the names that those of a segment of a log should have. If not, a swap has failed half
-    /// way, and a start finishes it.
-    pub(crate) fn has_own_name(&self) -> bool {
-        *self.suffix.lock() == Suffix::None
+    /// Whether the segment has left its log.
+    pub(crate) fn has_departed(&self) -> bool {
+        matches!(*self.suffix.lock(), Suffix::Deleted(_))
     }
 
     /// Removes the segment's files, under the names that they have now.

@@ -58,7 +58,8 @@ pub(crate) enum SegmentFile {
 }
 
 impl SegmentFile {
-    /// The files of a segment. A snapshot at its base offset describes what lies before it, but goes with it too.
+    /// The files of a segment, the batches first: without them the others are nothing. A snapshot at its base offset
+    /// describes what lies before it, but goes with it too.
     pub(crate) const ALL: [Self; 6] = [
         Self::Log,
         Self::OffsetIndex,

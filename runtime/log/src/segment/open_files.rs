@@ -125,6 +125,9 @@ impl CachedFile {
     /// nobody looks for it under the former name.
     pub(crate) fn rename(&self, to: PathBuf) -> io::Result<()> {
         let mut state = self.slot.state.lock();
+        if state.path == to {
+            return Ok(());
+        }
         match self.files.fs.rename(&state.path, &to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

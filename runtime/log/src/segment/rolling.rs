@@ -75,6 +75,11 @@ impl Segment {
         Ok(fs.metadata(&self.path())?.modified_ms)
     }
 
+    /// Dates the file of batches.
+    pub(crate) fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        self.log.get()?.set_modified(modified_ms)
+    }
+
     /// Of the first batch, its greatest one.
     pub(crate) fn first_timestamp(&self) -> io::Result<Option<i64>> {
         if let Some(known) = self.indexes.read().first_timestamp {

@@ -38,6 +38,29 @@ impl LogStore {
         Ok(())
     }
 
+    /// Goes on where a segment of a log was replaced and a file could not be renamed. Runs in the background by itself.
+    pub fn finish_replacing(&self) {
+        let waiting: Vec<_> = self.shared.half_done.lock().iter().copied().collect();
+        for key in waiting {
+            let Some(log) = self.get(&key.0, key.1) else {
+                // It was deleted, its directory is gone.
+                self.shared.half_done.lock().remove(&key);
+                continue;
+            };
+            match log.finish_replacing() {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(log = %log.id(), "all files of replaced segments have their names");
+                    self.cleaner.forgive(&log);
+                }
+                // It was told when it failed first.
+                Err(error) => {
+                    tracing::debug!(log = %log.id(), %error, "files of replaced segments keep other names");
+                }
+            }
+        }
+    }
+
     /// Removes the files of deleted segments whose time has come. Runs in the background by itself.
     pub fn remove_deleted_files(&self) {
         let now = self.shared.clock.monotonic();

@@ -1,5 +1,6 @@
 //! What the logs of a store have in common.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::deferred::Deferred;
-use super::{Health, StoreError};
+use super::{Health, LogKey, StoreError};
 use crate::clock::Clock;
 use crate::fs::FileSystem;
 use crate::journal::{EntryRef, FlushListener, Journal, JournalError, JournalHealth, Lsn};
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) deferred: Deferred,
+    /// Logs whose segments were replaced while not all files could be renamed.
+    pub(crate) half_done: Mutex<HashSet<LogKey>>,
     flush: FlushMode,
     /// Set when recovery is over; none in `FlushMode::Os`.
     journal: OnceLock<Arc<Journal>>,
@@ -46,6 +49,7 @@ impl Shared {
             clock: Arc::clone(&options.clock),
             open_files: OpenFiles::new(Arc::clone(&options.fs), options.open_files_max),
             deferred: Deferred::default(),
+            half_done: Mutex::default(),
             flush: options.flush,
             journal: OnceLock::new(),
             poisoned: OnceLock::new(),

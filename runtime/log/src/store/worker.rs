@@ -93,6 +93,7 @@ fn run(store: &Weak<LogStore>, signal: &Signal, interval: Duration) {
             return;
         }
         let Some(store) = store.upgrade() else { return };
+        store.finish_replacing();
         store.remove_deleted_files();
         if last_retention.elapsed() >= store.retention_check_interval().min(longest_wait) {
             if let Err(error) = store.apply_retention() {

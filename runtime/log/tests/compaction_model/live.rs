@@ -5,28 +5,29 @@ use std::time::Duration;
 
 use millstream_log::testing::Random;
 use millstream_log::{AppendOptions, Log, LogStore, failpoint};
-use millstream_records::{
-    BatchBuilder, BatchHeader, BatchOptions, Compression, Marker, ProducerStamp,
-};
+use millstream_records::{BatchHeader, Marker, ProducerStamp};
 
-use super::{BatchPlace, Model, Outcome, Stored};
+use super::batch::{self, Wish};
+use super::{BatchPlace, Model, Outcome};
 
-const KEYS: u64 = 14;
 /// Producers of transactions.
 const TRANSACTIONAL: [i64; 2] = [70, 71];
 /// A producer without transactions.
-const IDEMPOTENT: i64 = 9;
+pub const IDEMPOTENT: i64 = 9;
 
-/// Where a pass can be hit.
-pub const FAIL_POINTS: [&str; 9] = [
+/// Where a pass can be hit, stage by stage, and where the files go that it has replaced.
+pub const FAIL_POINTS: [&str; 12] = [
     "cleaner.after_map",
     "cleaner.after_segment",
     "cleaner.before_sync",
     "cleaner.before_swap_name",
     "cleaner.after_swap_name",
     "segments.after_swap",
+    "segments.between_files",
     "segments.between_renames",
+    "segments.before_own_name",
     "cleaner.before_checkpoint",
+    "checkpoint.before_rename",
     "segments.before_delete",
 ];
 
@@ -35,7 +36,8 @@ pub const FAIL_POINTS: [&str; 9] = [
 pub struct Producers {
     /// The number of each producer's open transaction.
     open: [Option<usize>; 2],
-    sequences: [i32; 3],
+    /// The next ones; the last is of the producer without transactions.
+    pub sequences: [i32; 3],
 }
 
 impl Model {
@@ -80,7 +82,7 @@ impl Model {
     }
 
     /// Passes until nothing is left to be dropped, and what is left then.
-    fn come_to_rest(
+    pub fn come_to_rest(
         &mut self,
         store: &LogStore,
         log: &Log,
@@ -88,7 +90,8 @@ impl Model {
         random: &mut Random,
     ) {
         let end = self.log_end;
-        for _ in 0..4 {
+        // The first passes give tombstones their horizon, the second ones come when it has passed.
+        for _ in 0..2 {
             // Something new, so that the log is due once more, and the active segment is another one.
             let until = log.offsets().log_end + 120;
             while log.offsets().log_end < until {
@@ -116,37 +119,14 @@ impl Model {
         self.seen.committed += self.count(Marker::Commit);
     }
 
-    fn count(&self, marker: Marker) -> u64 {
-        let is_such = |outcome: &&Outcome| **outcome == Outcome::Ended(marker);
-        self.transactions.iter().filter(is_such).count() as u64
-    }
-
-    fn jump(&self, ms: u64) {
+    pub fn jump(&self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
-    }
-
-    /// One pass over the log, if it is due. True when there was one.
-    fn pass(&mut self, store: &LogStore) -> bool {
-        self.note_pass();
-        let report = store.clean_dirtiest();
-        let report = report.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
-        if let Some(report) = report {
-            self.seen.passes += 1;
-            self.cleaned_to = self.cleaned_to.max(report.cleaned_to);
-        }
-        report.is_some()
-    }
-
-    fn note_pass(&mut self) {
-        let now_ms = self.now_ms();
-        for record in self.records.values_mut() {
-            record.first_pass_ms.get_or_insert(now_ms);
-        }
     }
 
     /// The power goes off, or the process dies, at a random operation or at a fail point of a pass.
     fn crash_within_a_pass(&mut self, store: Arc<LogStore>, log: Arc<Log>, random: &mut Random) {
-        self.note_pass();
+        let began_ms = self.now_ms();
+        let mut point = None;
         if random.chance(50) {
             self.fs.cut_power_after(random.below(90));
         } else {
@@ -154,21 +134,23 @@ impl Model {
             let fs = self.fs.clone();
             let nth = 1 + random.below(3);
             failpoint::arm_call(name, nth, move || fs.cut_power_after(0));
+            point = Some(name);
         }
         let cleaned = store.clean_dirtiest();
+        let is_within = self.fs.is_off();
         store.remove_deleted_files();
         failpoint::disarm_all();
-        if self.fs.is_off() {
-            self.seen.crashes += 1;
+        match point {
+            Some(name) if is_within => *self.seen.crashes.entry(name).or_default() += 1,
+            _ => self.seen.cuts += u64::from(self.fs.is_off()),
         }
-        if let Ok(Some(report)) = cleaned {
-            self.cleaned_to = self.cleaned_to.max(report.cleaned_to);
+        match cleaned {
+            Ok(Some(report)) => self.pass_ended(began_ms, report.cleaned_to),
+            Ok(None) => {}
+            Err(_) => self.was_met(began_ms, i64::MAX),
         }
         drop((store, log));
-        self.fs = match random.chance(40) {
-            true => self.fs.kill(random.next_u64()),
-            false => self.fs.power_cut(random.next_u64()),
-        };
+        self.restart_machine(random);
     }
 
     fn append_plain(
@@ -247,20 +229,12 @@ impl Model {
             .unwrap();
         store.flushed_blocking(appended.lsn).unwrap();
         self.transactions[number] = Outcome::Ended(marker);
-        let place = BatchPlace {
-            last_offset: appended.last_offset,
-            producer_id: TRANSACTIONAL[which],
-            producer_epoch: 0,
-            base_sequence: -1,
-            leader_epoch: 0,
-            codec: Compression::None,
-            is_control: true,
-        };
+        let place = BatchPlace::of_marker(appended.base_offset, TRANSACTIONAL[which]);
         self.batches.insert(appended.base_offset, place);
         self.log_end = appended.last_offset + 1;
     }
 
-    /// Appends one batch of one to five records and returns how many. Of those that are no filler a third are tombstones.
+    /// Appends a random batch and returns how many records it has. Filler holds no tombstones.
     fn append(
         &mut self,
         store: &LogStore,
@@ -270,37 +244,15 @@ impl Model {
         keys: &str,
         random: &mut Random,
     ) -> i32 {
-        let compression = Compression::ALL[random.below(5) as usize];
-        let mut builder = BatchBuilder::new(BatchOptions {
+        let wish = Wish {
             producer,
-            transactional: transaction.is_some(),
-            compression,
-            ..BatchOptions::default()
-        });
-        let count = 1 + random.below(5);
-        let mut records = Vec::new();
-        for index in 0..count {
-            let record = Stored {
-                key: format!("{keys}-{}", random.below(KEYS)),
-                value: (keys == "filler" || random.chance(67))
-                    .then(|| format!("value {} of {}", self.log_end, index)),
-                timestamp: self.now_ms() - random.below(1000) as i64,
-                transaction,
-                first_pass_ms: None,
-            };
-            let header: (&[u8], Option<&[u8]>) = (b"header", Some(b"x"));
-            let value = record.value.as_deref().map(str::as_bytes);
-            builder
-                .append(
-                    record.timestamp,
-                    Some(record.key.as_bytes()),
-                    value,
-                    [header],
-                )
-                .unwrap();
-            records.push(record);
-        }
-        let mut bytes = builder.build().unwrap();
+            transaction,
+            keys,
+            values: &format!("value {}", self.log_end),
+            has_tombstones: keys != "filler",
+            now_ms: self.now_ms(),
+        };
+        let (mut bytes, records) = batch::build(&wish, random);
         let guard = match (producer, transaction) {
             (Some(producer), Some(_)) => {
                 log.verification_guard(producer.id, producer.epoch, producer.base_sequence)
@@ -313,6 +265,7 @@ impl Model {
         let header = BatchHeader::parse(&bytes).unwrap();
         self.batches
             .insert(appended.base_offset, BatchPlace::of(&header));
+        let count = records.len();
         for (offset, record) in (appended.base_offset..).zip(records) {
             self.records.insert(offset, record);
         }

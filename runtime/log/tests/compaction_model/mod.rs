@@ -1,15 +1,18 @@
 //! What was appended to a compacted log, and what must be left of it.
 
-mod live;
+pub mod batch;
+pub mod beside;
+pub mod live;
+pub mod panics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream_log::testing::{ManualClock, SimFs};
+use millstream_log::testing::{ManualClock, Random, SimFs};
 use millstream_log::{
     AbortedTxn, CleanerOptions, CleanupPolicy, FlushMode, Isolation, Log, LogConfig, LogId,
-    LogStore, StoreOptions,
+    LogStore, ReadError, StoreOptions,
 };
 use millstream_records::{BatchHeader, BatchView, Compression, ControlRecord, Marker, batches};
 use uuid::Uuid;
@@ -48,6 +51,18 @@ pub struct BatchPlace {
 }
 
 impl BatchPlace {
+    pub fn of_marker(offset: i64, producer_id: i64) -> Self {
+        Self {
+            last_offset: offset,
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: -1,
+            leader_epoch: 0,
+            codec: Compression::None,
+            is_control: true,
+        }
+    }
+
     fn of(header: &BatchHeader) -> Self {
         Self {
             last_offset: header.last_offset(),
@@ -62,14 +77,46 @@ impl BatchPlace {
 }
 
 /// What happened, so that a test can tell that something did.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Seen {
     pub passes: u64,
-    pub crashes: u64,
+    /// Crashes within a pass, by the fail point that they happened at.
+    pub crashes: BTreeMap<&'static str, u64>,
+    /// Crashes at an operation of the disk, within a pass or just behind it.
+    pub cuts: u64,
     pub aborted: u64,
     pub committed: u64,
     pub dropped: u64,
     pub dropped_tombstones: u64,
+    /// Appends that were acknowledged while a pass ran.
+    pub appended_beside: u64,
+    /// Appends that nobody had acknowledged when a crash came.
+    pub unacknowledged: u64,
+}
+
+impl Seen {
+    pub fn add(&mut self, other: &Seen) {
+        self.passes += other.passes;
+        for (name, count) in &other.crashes {
+            *self.crashes.entry(name).or_default() += count;
+        }
+        self.cuts += other.cuts;
+        self.aborted += other.aborted;
+        self.committed += other.committed;
+        self.dropped += other.dropped;
+        self.dropped_tombstones += other.dropped_tombstones;
+        self.appended_beside += other.appended_beside;
+        self.unacknowledged += other.unacknowledged;
+    }
+
+    pub fn all_crashes(&self) -> u64 {
+        self.crashes.values().sum()
+    }
+
+    /// Of all transactions, those that were aborted.
+    pub fn aborted_percent(&self) -> u64 {
+        100 * self.aborted / (self.aborted + self.committed).max(1)
+    }
 }
 
 #[derive(Debug)]
@@ -83,6 +130,7 @@ pub struct Model {
     /// Up to where the last pass that came to its end has compacted.
     pub cleaned_to: i64,
     pub log_end: i64,
+    pub journal_file_bytes: u64,
     pub seen: Seen,
 }
 
@@ -112,6 +160,7 @@ impl Model {
             transactions: Vec::new(),
             cleaned_to: 0,
             log_end: 0,
+            journal_file_bytes: 16 << 10,
             seen: Seen::default(),
         }
     }
@@ -120,7 +169,7 @@ impl Model {
         let options = StoreOptions {
             fs: Arc::new(self.fs.clone()),
             clock: Arc::clone(&self.clock) as _,
-            journal_file_bytes_max: 16 << 10,
+            journal_file_bytes_max: self.journal_file_bytes,
             cleaner: CleanerOptions {
                 enabled: false,
                 ..CleanerOptions::default()
@@ -150,6 +199,44 @@ impl Model {
             Some(Outcome::Ended(marker)) => Some(marker),
             Some(Outcome::Open) => None,
         }
+    }
+
+    /// One pass over the log on this thread, if it is due. True when there was one.
+    pub fn pass(&mut self, store: &LogStore) -> bool {
+        let began_ms = self.now_ms();
+        let report = store.clean_dirtiest();
+        let report = report.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        if let Some(report) = report {
+            self.seen.passes += 1;
+            self.pass_ended(began_ms, report.cleaned_to);
+        }
+        report.is_some()
+    }
+
+    /// A pass that began at that time has compacted up to here.
+    pub fn pass_ended(&mut self, began_ms: i64, cleaned_to: i64) {
+        self.was_met(began_ms, cleaned_to);
+        self.cleaned_to = self.cleaned_to.max(cleaned_to);
+    }
+
+    /// A pass that began at that time may have met what lies below.
+    pub fn was_met(&mut self, began_ms: i64, below: i64) {
+        for (_, record) in self.records.range_mut(..below) {
+            record.first_pass_ms.get_or_insert(began_ms);
+        }
+    }
+
+    /// The machine after its crash.
+    pub fn restart_machine(&mut self, random: &mut Random) {
+        self.fs = match random.chance(40) {
+            true => self.fs.kill(random.next_u64()),
+            false => self.fs.power_cut(random.next_u64()),
+        };
+    }
+
+    pub fn count(&self, marker: Marker) -> u64 {
+        let is_such = |outcome: &&Outcome| **outcome == Outcome::Ended(marker);
+        self.transactions.iter().filter(is_such).count() as u64
     }
 
     /// The log is what it may be at this moment.
@@ -296,12 +383,17 @@ type Record = (i64, String, Option<String>, i64);
 
 /// What a `read_committed` consumer sees from the start.
 pub fn read_committed(log: &Log) -> Vec<Record> {
+    try_read_committed(log).unwrap()
+}
+
+/// The same where a read may fail.
+pub fn try_read_committed(log: &Log) -> Result<Vec<Record>, ReadError> {
     let mut found = Vec::new();
     let mut next = log.offsets().log_start;
     loop {
-        let result = log.read(next, 700, Isolation::Committed, true).unwrap();
+        let result = log.read(next, 700, Isolation::Committed, true)?;
         if result.bytes.is_empty() {
-            return found;
+            return Ok(found);
         }
         let mut waiting: Vec<AbortedTxn> = result.aborted;
         waiting.sort_unstable_by_key(|aborted| aborted.first_offset);

@@ -1,8 +1,10 @@
 //! Passes over whole stores; the pure parts have their tests beside them.
 
 mod beside_writers;
+mod failures;
 mod passes;
 mod store;
+mod tombstones;
 
 use std::collections::BTreeMap;
 
@@ -28,10 +30,14 @@ fn compacted() -> LogConfig {
 }
 
 fn put(log: &Log, key: &str, value: Option<&str>) {
+    put_at(log, NOW_MS, key, value);
+}
+
+fn put_at(log: &Log, timestamp: i64, key: &str, value: Option<&str>) {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     let value = value.map(str::as_bytes);
     builder
-        .append(NOW_MS, Some(key.as_bytes()), value, [])
+        .append(timestamp, Some(key.as_bytes()), value, [])
         .unwrap();
     let mut bytes = builder.build().unwrap();
     log.append(&mut bytes, AppendOptions::client(0)).unwrap();

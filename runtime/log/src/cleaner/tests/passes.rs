@@ -1,12 +1,13 @@
 //! Single passes: what fits, what is left, what an error says.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{compacted, fill, put, settle, view};
+use super::{compacted, fill, put, put_at, settle, view};
 use crate::checkpoint::{CLEANED_OFFSETS, read_offsets};
 use crate::cleaner::CleanError;
 use crate::fs::FileSystem;
-use crate::log::test_support::{Rig, id};
+use crate::log::test_support::{NOW_MS, Rig, id};
 use crate::{CleanerOptions, FlushMode, LogConfig};
 
 fn map_of(keys: u64) -> CleanerOptions {
@@ -237,6 +238,64 @@ fn compact_and_delete_together_lose_old_segments_too() {
     settle(&rig, &log);
     assert_eq!(rig.store.clean_dirtiest().unwrap().unwrap().cleaned_to, 70);
     assert_eq!(view(&log).0, [68, 69]);
+}
+
+/// Both policies, and a batch of one record in a segment of its own, written at `NOW_MS`.
+fn compact_and_delete(rig: &Rig, timestamp: i64) -> std::sync::Arc<crate::Log> {
+    let both = LogConfig {
+        cleanup: crate::CleanupPolicy {
+            delete: true,
+            compact: true,
+        },
+        retention_ms: 1000,
+        ..compacted()
+    };
+    let log = rig.log_with(0, both);
+    for value in ["first", "second"] {
+        put_at(&log, timestamp, "key", Some(value));
+    }
+    settle(rig, &log);
+    log
+}
+
+#[test]
+fn a_compacted_segment_lives_no_longer_than_its_records_would_have() {
+    // Without timestamps it is the file's date that counts, and it stays what it was.
+    for timestamp in [-1, NOW_MS] {
+        let rig = Rig::new(FlushMode::Os);
+        let log = compact_and_delete(&rig, timestamp);
+        rig.clock.advance(Duration::from_millis(900));
+        rig.store.clean_dirtiest().unwrap().unwrap();
+        assert_eq!(view(&log).0, [1]);
+        rig.clock.advance(Duration::from_millis(100));
+        rig.store.apply_retention().unwrap();
+        assert_eq!(view(&log).0, [1], "{timestamp}: a millisecond too early");
+        rig.clock.advance(Duration::from_millis(1));
+        rig.store.apply_retention().unwrap();
+        assert_eq!(view(&log).0, [0; 0], "{timestamp}");
+    }
+}
+
+#[test]
+fn a_compacted_segment_dies_no_sooner_than_its_newest_record() {
+    for timestamp in [-1, NOW_MS] {
+        let rig = Rig::new(FlushMode::Os);
+        let log = compact_and_delete(&rig, timestamp);
+        rig.clock.advance(Duration::from_millis(800));
+        // One segment comes of both; the younger one's date is its.
+        let younger = if timestamp < 0 { -1 } else { NOW_MS + 800 };
+        put_at(&log, younger, "other", Some("third"));
+        settle(&rig, &log);
+        rig.clock.advance(Duration::from_millis(100));
+        rig.store.clean_dirtiest().unwrap().unwrap();
+        assert_eq!(log.compaction_view().segments.len(), 2);
+        rig.clock.advance(Duration::from_millis(900));
+        rig.store.apply_retention().unwrap();
+        assert_eq!(view(&log).0, [1, 2], "{timestamp}: a millisecond too early");
+        rig.clock.advance(Duration::from_millis(1));
+        rig.store.apply_retention().unwrap();
+        assert_eq!(view(&log).0, [0; 0], "{timestamp}");
+    }
 }
 
 #[test]

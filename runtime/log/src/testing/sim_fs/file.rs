@@ -106,6 +106,14 @@ impl File for SimFile {
         Ok(machine.disk.file(self.inode)?.len())
     }
 
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut machine = self.fs.machine.lock();
+        machine.operation()?;
+        machine.disk.file(self.inode)?.modified_ms = modified_ms;
+        Ok(())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.check_writable()?;
         let mut machine = self.fs.machine.lock();

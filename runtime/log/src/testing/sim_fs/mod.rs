@@ -34,6 +34,8 @@ pub enum FaultyCall {
     Sync,
     /// `remove_file`: nothing is done.
     Remove,
+    /// `rename`, by the former name: nothing is done.
+    Rename,
 }
 
 /// One failure to come.
@@ -347,7 +349,10 @@ impl FileSystem for SimFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut machine = self.machine.lock();
         machine.operation()?;
-        machine.disk.rename(from, to)
+        match machine.fault(FaultyCall::Rename, from) {
+            Some(error) => Err(error),
+            None => machine.disk.rename(from, to),
+        }
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
