@@ -35,6 +35,22 @@ fn with_records(partitions: i32, per_partition: usize) -> MemoryEngine {
     engine
 }
 
+/// Runs a stage that fails, and beside it one that does not; what is told of the failure.
+async fn fails_beside_another(engine: &MemoryEngine, failing: FunctionPlugin) -> String {
+    let plugins = Plugins::one("s", &["out"], failing).and("other", &["out"], capitals());
+    let body = format!(
+        "{ONE_STAGE}[stage.other]\nplugin = \"other\"\ninputs = \"in\"\noutputs = \"fine\"\n"
+    );
+    let plan = plan(&body, engine, &plugins).await;
+    let summary = run_once(&plan, engine, &plugins).await;
+    let [message] = &summary.failures[..] else {
+        panic!("{:?}", summary.failures);
+    };
+    assert_eq!(engine.group_offset("millstream.p.s", "in", 1), None);
+    assert_eq!(engine.committed_records("fine").len(), 20);
+    message.clone()
+}
+
 #[tokio::test]
 async fn a_trap_stops_its_stage_commits_nothing_of_the_batch_and_leaves_other_stages_alone() {
     let engine = with_records(2, 10);
@@ -45,15 +61,7 @@ async fn a_trap_stops_its_stage_commits_nothing_of_the_batch_and_leaves_other_st
         call.emit(0, event.key, event.value);
         Ok(())
     });
-    let plugins = Plugins::one("s", &["out"], poisoned).and("other", &["out"], capitals());
-    let body = format!(
-        "{ONE_STAGE}[stage.other]\nplugin = \"other\"\ninputs = \"in\"\noutputs = \"fine\"\n"
-    );
-    let plan = plan(&body, &engine, &plugins).await;
-    let summary = run_once(&plan, &engine, &plugins).await;
-    let [message] = &summary.failures[..] else {
-        panic!("{:?}", summary.failures);
-    };
+    let message = fails_beside_another(&engine, poisoned).await;
     for part in [
         "pipeline p, stage s, topic in, partition 1, offsets 0 to 9",
         "it trapped: unreachable",
@@ -67,8 +75,6 @@ async fn a_trap_stops_its_stage_commits_nothing_of_the_batch_and_leaves_other_st
         out.iter()
             .all(|record| !text(record.value.as_ref()).starts_with("1:"))
     );
-    assert_eq!(engine.group_offset("millstream.p.s", "in", 1), None);
-    assert_eq!(engine.committed_records("fine").len(), 20);
 }
 
 #[tokio::test]
@@ -100,22 +106,12 @@ async fn a_task_that_panics_ends_as_failed_and_stops_its_stage() {
         call.emit(0, event.key, event.value);
         Ok(())
     });
-    let plugins = Plugins::one("s", &["out"], broken).and("other", &["out"], capitals());
-    let body = format!(
-        "{ONE_STAGE}[stage.other]\nplugin = \"other\"\ninputs = \"in\"\noutputs = \"fine\"\n"
-    );
-    let plan = plan(&body, &engine, &plugins).await;
-    let summary = run_once(&plan, &engine, &plugins).await;
-    let [message] = &summary.failures[..] else {
-        panic!("{:?}", summary.failures);
-    };
+    let message = fails_beside_another(&engine, broken).await;
     assert!(
         message.contains("pipeline p, stage s: the task panicked: ")
             && message.contains("a mistake of the host"),
         "{message}"
     );
-    assert_eq!(engine.group_offset("millstream.p.s", "in", 1), None);
-    assert_eq!(engine.committed_records("fine").len(), 20);
 }
 
 #[tokio::test]

@@ -28,6 +28,13 @@ impl Folder {
         std::fs::write(self.file(), content).unwrap();
     }
 
+    /// Gives the file another date than it had when it was written.
+    fn touch(&self) {
+        let file = std::fs::File::options().write(true).open(self.file());
+        let later = std::time::SystemTime::now() + Duration::from_secs(5);
+        file.unwrap().set_modified(later).unwrap();
+    }
+
     fn file(&self) -> PathBuf {
         self.0.path().join("rows")
     }
@@ -323,13 +330,7 @@ async fn a_file_that_changed_is_an_error() {
         let folder = Folder::with(done.as_bytes());
         folder.run(&engine, settings).await;
         folder.write(content.as_bytes());
-        let touched = std::fs::File::options()
-            .write(true)
-            .open(folder.file())
-            .unwrap();
-        touched
-            .set_modified(std::time::SystemTime::now() + Duration::from_secs(5))
-            .unwrap();
+        folder.touch();
         let summary = folder.run(&engine, settings).await;
         let message = summary.failures.first().unwrap_or_else(|| panic!("{name}"));
         assert!(
@@ -345,13 +346,7 @@ async fn the_same_content_under_a_new_date_is_the_same_file() {
     let engine = MemoryEngine::new();
     let folder = Folder::with(many_lines(100).as_bytes());
     folder.run(&engine, "format = \"lines\"").await;
-    let touched = std::fs::File::options()
-        .write(true)
-        .open(folder.file())
-        .unwrap();
-    touched
-        .set_modified(std::time::SystemTime::now() + Duration::from_secs(5))
-        .unwrap();
+    folder.touch();
     let summary = folder.run(&engine, "format = \"lines\"").await;
     assert!(summary.failures.is_empty(), "{:?}", summary.failures);
     assert_whole(&engine, 100);
