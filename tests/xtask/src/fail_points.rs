@@ -54,13 +54,6 @@ fn names(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn source(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn every_fail_point_is_reached_and_armed() {
         check().unwrap();
@@ -70,9 +63,9 @@ mod tests {
     fn one_that_is_not_reached_or_not_armed_is_found() {
         let declared = "const NAMES: &[(&str, &str)] = &[\n    (\"a.one\", \"x. y\"),\n    (\n        \"a.two\",\n        \"z\",\n    ),\n];\nfn f() { let a = \"b.three\"; }\n";
         let sources = [
-            source(DECLARATIONS, declared),
-            source("runtime/log/src/log/append.rs", "hit(\"a.one\");"),
-            source("runtime/log/src/log/tests/crash.rs", "arm(\"a.two=kill\");"),
+            Source::new(DECLARATIONS, declared),
+            Source::new("runtime/log/src/log/append.rs", "hit(\"a.one\");"),
+            Source::new("runtime/log/src/log/tests/crash.rs", "arm(\"a.two=kill\");"),
         ];
         assert_eq!(
             violations(&sources),

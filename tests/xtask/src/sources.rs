@@ -13,6 +13,14 @@ pub struct Source {
 }
 
 impl Source {
+    #[cfg(test)]
+    pub fn new(path: &str, text: &str) -> Source {
+        Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
     /// Whether the file holds tests and nothing else.
     pub fn is_test(&self) -> bool {
         let parts = self.path.split('/').skip(1);

@@ -58,13 +58,6 @@ fn differences(listed: &BTreeSet<String>, allowing: &BTreeSet<String>) -> Vec<St
 mod tests {
     use super::*;
 
-    fn source(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn the_list_is_what_the_sources_allow() {
         check().unwrap();
@@ -76,9 +69,9 @@ mod tests {
             "## Other\n| `x.rs` | why |\n{SECTION}\n| file | why |\n|---|---|\n| `a.rs` | x |\n| `b.rs` | y |\n## Next\n| `z.rs` | z |\n"
         );
         let sources = [
-            source("a.rs", "//! Doc.\n#![allow(unsafe_code)]\n"),
-            source("c.rs", "mod x {\n    #[allow(unsafe_code)] // because\n}"),
-            source("d.rs", "// it says #[allow(unsafe_code)] somewhere\n"),
+            Source::new("a.rs", "//! Doc.\n#![allow(unsafe_code)]\n"),
+            Source::new("c.rs", "mod x {\n    #[allow(unsafe_code)] // because\n}"),
+            Source::new("d.rs", "// it says #[allow(unsafe_code)] somewhere\n"),
         ];
         assert_eq!(
             differences(&listed(&text), &allowing(&sources)),
