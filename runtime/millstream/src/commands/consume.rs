@@ -110,14 +110,8 @@ async fn consume(
         From::End => ends.clone(),
         From::Offset(offset) => positions_at(&topic.name, offset, &starts, &ends)?,
     };
-    let printer = Printer {
-        out: BufWriter::new(AboveBars::new(std::io::stdout())),
-        topic: topic.name.clone(),
-        json: output.is_json(),
-        key_separator: arguments.key_separator.clone(),
-    };
     let mut reader = Reader {
-        printer,
+        printer: Printer::to_stdout(&topic, output, arguments.key_separator.clone()),
         isolation,
         ends: (!arguments.follow).then_some(ends),
         remaining: arguments.max_records.unwrap_or(u64::MAX),
@@ -125,15 +119,8 @@ async fn consume(
     let mut fetcher = Fetcher::new(topic, isolation, positions);
     reader.drop_finished(&mut fetcher);
     while reader.remaining > 0 && !fetcher.positions().is_empty() {
-        for chunk in fetcher.poll(&mut client, WAIT_MS).await? {
-            let position = fetcher.positions()[&chunk.partition];
-            let next = reader.read(&chunk, position)?;
-            fetcher.advance(chunk.partition, next);
-        }
-        reader.printer.out.flush()?;
-        reader.drop_finished(&mut fetcher);
+        reader.poll(&mut fetcher, &mut client).await?;
     }
-    reader.printer.out.flush()?;
     Ok(())
 }
 
@@ -154,12 +141,7 @@ pub async fn print_until(
         .await?;
     starts.extend(positions);
     let mut reader = Reader {
-        printer: Printer {
-            out: BufWriter::new(AboveBars::new(std::io::stdout())),
-            topic: topic.name.clone(),
-            json: output.is_json(),
-            key_separator: None,
-        },
+        printer: Printer::to_stdout(&topic, output, None),
         isolation,
         ends: None,
         remaining: u64::MAX,
@@ -172,13 +154,7 @@ pub async fn print_until(
             reader.drop_finished(&mut fetcher);
             continue;
         }
-        for chunk in fetcher.poll(&mut client, WAIT_MS).await? {
-            let position = fetcher.positions()[&chunk.partition];
-            let next = reader.read(&chunk, position)?;
-            fetcher.advance(chunk.partition, next);
-        }
-        reader.printer.out.flush()?;
-        reader.drop_finished(&mut fetcher);
+        reader.poll(&mut fetcher, &mut client).await?;
     }
     Ok(())
 }
@@ -237,6 +213,22 @@ struct Reader<W: Write = AboveBars<Stdout>> {
 }
 
 impl<W: Write> Reader<W> {
+    /// Prints what one fetch brings, and ends the partitions that are done with it.
+    async fn poll(
+        &mut self,
+        fetcher: &mut Fetcher,
+        client: &mut Client,
+    ) -> Result<(), ClientError> {
+        for chunk in fetcher.poll(client, WAIT_MS).await? {
+            let position = fetcher.positions()[&chunk.partition];
+            let next = self.read(&chunk, position)?;
+            fetcher.advance(chunk.partition, next);
+        }
+        self.printer.out.flush()?;
+        self.drop_finished(fetcher);
+        Ok(())
+    }
+
     /// Prints a chunk's records from `position` on; returns the position behind them.
     fn read(&mut self, chunk: &Chunk, mut position: i64) -> Result<i64, ClientError> {
         let partition = chunk.partition;
@@ -303,6 +295,17 @@ struct Printer<W: Write> {
     topic: String,
     json: bool,
     key_separator: Option<String>,
+}
+
+impl Printer<AboveBars<Stdout>> {
+    fn to_stdout(topic: &Topic, output: OutputFormat, key_separator: Option<String>) -> Self {
+        Printer {
+            out: BufWriter::new(AboveBars::new(std::io::stdout())),
+            topic: topic.name.clone(),
+            json: output.is_json(),
+            key_separator,
+        }
+    }
 }
 
 impl<W: Write> Printer<W> {

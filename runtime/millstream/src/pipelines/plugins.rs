@@ -220,19 +220,9 @@ pub async fn load_all(
 
 /// What plans need to know of plugins.
 pub fn facts(plugins: &BTreeMap<String, Arc<Plugin>>) -> BTreeMap<String, PluginFacts> {
-    let facts = |plugin: &Plugin| {
-        let descriptor = plugin.descriptor();
-        PluginFacts {
-            name: descriptor.name.clone(),
-            version: descriptor.version.clone(),
-            inputs: descriptor.inputs.clone(),
-            outputs: descriptor.outputs.clone(),
-            config_schema: descriptor.config_schema.clone(),
-        }
-    };
     plugins
         .iter()
-        .map(|(stage, plugin)| (stage.clone(), facts(plugin)))
+        .map(|(stage, plugin)| (stage.clone(), PluginFacts::from(plugin.descriptor())))
         .collect()
 }
 
