@@ -4,8 +4,9 @@
 
 mod clients;
 mod dump;
+mod flights;
 mod node;
 
-pub use clients::{Client, kafka_tool, kcat, kcat_read_committed, python};
-pub use dump::check_files;
+pub use clients::{Client, kafka_tool, kcat, python};
+pub use flights::{check_flights_files, committed_flights};
 pub use node::{Node, NodeCommand, Stopped, program};

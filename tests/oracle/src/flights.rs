@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Header, Record, partition_for_key};
+use crate::{Comparison, Header, Order, Record, dead_letters, partition_for_key};
 
 /// Partitions of every topic of the example.
 pub const PARTITIONS: i32 = 4;
@@ -27,9 +27,15 @@ pub const LATE_ROWS: usize = 27_789;
 pub const ONTIME_ROWS: usize = 299_557;
 pub const DEAD_ROWS: usize = 9_430;
 
-/// The expected records of `RESULTS`, from a file that ends in `.zst` or is plain CSV. Which offset a dead letter names
-/// depends on the run: compare them with `any_value_of(DEAD, dead_letters::OFFSET)`, and the offsets with
-/// `dead_letters::check_origins`.
+/// How the example's records are compared: in order per key. Which offset a dead letter names depends on the run, so
+/// that is left to `dead_letters::check_origins`.
+pub fn comparison() -> Comparison {
+    Comparison::new()
+        .order(Order::PerKey)
+        .any_value_of(DEAD, dead_letters::OFFSET)
+}
+
+/// The expected records of `RESULTS`, from a file that ends in `.zst` or is plain CSV. For [`comparison`].
 pub fn expected(csv: &Path) -> Result<Vec<Record>> {
     expected_of(csv, &RESULTS)
 }

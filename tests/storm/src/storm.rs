@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use millstream_end_to_end::{Client, NodeCommand, check_files, kcat_read_committed};
-use millstream_oracle::{
-    Comparison, Order, Record, dead_letters, parse_kcat, parse_kcat_with_offsets,
-};
+use millstream_end_to_end::{Client, NodeCommand, check_flights_files, committed_flights};
+use millstream_oracle::flights;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -21,10 +19,6 @@ const LIFE_MS: std::ops::Range<u64> = 100..400;
 /// More kills than this that hit no open transaction mean that the pipeline has run dry.
 const MISSES_PER_KILL_MAX: usize = 20;
 const RUN_LIMIT: Duration = Duration::from_secs(300);
-const OUTPUT_TOPICS: [&str; 3] = ["flights.late", "flights.ontime", "flights.dead"];
-const GROUPS: [&str; 2] = ["millstream.flights.clean", "millstream.flights.route"];
-const INPUT_TOPIC: &str = "flights";
-const DEAD_LETTER_TOPIC: &str = "flights.dead";
 
 /// Kills a running pipeline again and again, then compares what it committed with an undisturbed run.
 #[derive(Debug, Parser)]
@@ -55,19 +49,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     println!("undisturbed run");
     run_once(&unpaced, &calm)?;
-    let expected = committed(&kcat, &calm)?;
+    let expected = committed_flights(&kcat, &calm)?;
     println!("  {} records committed", expected.len());
 
     kill_again_and_again(arguments, &paced, &stormy)?;
 
     println!("last restart: to the end");
     run_once(&unpaced, &stormy)?;
-    let found = committed(&kcat, &stormy)?;
+    let found = committed_flights(&kcat, &stormy)?;
     println!("  {} records committed", found.len());
-    let comparison = Comparison::new()
-        .order(Order::PerKey)
-        .any_value_of(DEAD_LETTER_TOPIC, dead_letters::OFFSET);
-    comparison
+    flights::comparison()
         .compare(&expected, &found)
         .map_err(|difference| anyhow::anyhow!("{difference}"))?;
     println!(
@@ -75,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.kills
     );
     if let Some(jars) = Client::ApacheKafka.find() {
-        check_files(&jars, &stormy, &OUTPUT_TOPICS, &GROUPS)?;
+        check_flights_files(&jars, &stormy)?;
         println!("Kafka's DumpLogSegments reads the files that the storm left");
     }
     Ok(())
@@ -131,26 +122,4 @@ fn run_once(manifest: &Path, data_dir: &Path) -> Result<()> {
         stopped.stdout
     );
     Ok(())
-}
-
-/// All committed records of the output topics, as kcat reads them. Dead letters must lead to the records that were
-/// refused.
-fn committed(kcat: &str, data_dir: &Path) -> Result<Vec<Record>> {
-    let node = NodeCommand::serve(data_dir).start()?;
-    let read = |topic: &str| kcat_read_committed(kcat, node.kafka, topic);
-    let mut records = Vec::new();
-    for topic in OUTPUT_TOPICS {
-        records.extend(parse_kcat(read(topic)?.as_slice())?);
-    }
-    let inputs = parse_kcat_with_offsets(read(INPUT_TOPIC)?.as_slice())?;
-    let stopped = node.stop()?;
-    ensure!(
-        stopped.status.success(),
-        "the node ended with {}",
-        stopped.status
-    );
-    let is_dead = |record: &&Record| record.topic == DEAD_LETTER_TOPIC;
-    let dead_letters: Vec<Record> = records.iter().filter(is_dead).cloned().collect();
-    dead_letters::check_origins(&dead_letters, &inputs)?;
-    Ok(records)
 }
