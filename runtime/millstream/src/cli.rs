@@ -11,6 +11,7 @@ use crate::commands::{
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
 use crate::screen::AboveBars;
+use crate::usage;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -73,9 +74,12 @@ fn start_logging() {
         .init();
 }
 
-/// Parses the command line, runs what it asks for, and tells how it ended. Wrong usage ends the process with code 2.
+/// Parses the command line, runs what it asks for, and tells how it ended.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::report(&error, std::env::args_os()),
+    };
     start_logging();
     let output = arguments.output;
     match arguments.command.run(output) {

@@ -12,3 +12,4 @@ mod output;
 mod pipelines;
 mod screen;
 pub mod settings;
+mod usage;

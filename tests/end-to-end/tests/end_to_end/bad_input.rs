@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use millstream_end_to_end::{Client, NodeCommand, kcat};
 
-use crate::scene::{millstream, root};
+use crate::scene::{FREE_PORTS, millstream, root};
 
 #[test]
 fn a_malformed_frame_closes_its_connection_and_nothing_else() -> Result<()> {
@@ -51,19 +51,9 @@ fn broken_manifest(text: &str) -> Result<(tempfile::TempDir, std::process::Outpu
     let manifest = dir.path().join("pipeline.toml");
     std::fs::write(&manifest, text)?;
     let data = dir.path().join("data").display().to_string();
-    let free = "127.0.0.1:0";
     let path = manifest.display().to_string();
-    let output = millstream(&[
-        "run",
-        &path,
-        "--once",
-        "--data-dir",
-        &data,
-        "--kafka-addr",
-        free,
-        "--http-addr",
-        free,
-    ])?;
+    let words = ["run", &path, "--once", "--data-dir", &data];
+    let output = millstream(&[&words[..], &FREE_PORTS].concat())?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
         !Path::new(&data).exists(),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use millstream_end_to_end::{NodeCommand, program};
 use serde_json::Value;
 
-use crate::scene::{millstream, millstream_ok, root};
+use crate::scene::{FREE_PORTS, millstream, millstream_ok, root};
 
 #[test]
 fn topics_are_created_listed_described_and_deleted() -> Result<()> {
@@ -202,6 +202,34 @@ fn a_node_that_is_not_there_is_said_to_be_so() -> Result<()> {
 }
 
 #[test]
+fn a_command_line_that_is_wrong_is_told_as_other_failures_are() -> Result<()> {
+    for words in [
+        &["topic", "list", "--nonsense"][..],
+        &["topic", "create"],
+        &["topic"],
+        &["nonsense"],
+        &["consume", "t", "--max-records", "many"],
+    ] {
+        let json = millstream(&[words, &["--output", "json"]].concat())?;
+        assert_eq!(json.status.code(), Some(2), "{json:?}");
+        assert!(json.stderr.is_empty(), "{json:?}");
+        let failure: Value = serde_json::from_slice(&json.stdout)?;
+        assert_eq!(failure["kind"], "usage", "{failure}");
+        assert!(failure["error"].is_string(), "{failure}");
+        let text = millstream(words)?;
+        assert_eq!(text.status.code(), Some(2), "{text:?}");
+        assert!(
+            text.stdout.is_empty() && !text.stderr.is_empty(),
+            "{text:?}"
+        );
+    }
+    let help = millstream(&["topic", "--help", "--output", "json"])?;
+    assert!(help.status.success(), "{help:?}");
+    assert!(help.stdout.starts_with(b"Make, list"), "{help:?}");
+    Ok(())
+}
+
+#[test]
 fn health_readiness_and_metrics_answer() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let node = NodeCommand::serve(&dir.path().join("data")).start()?;
@@ -227,17 +255,8 @@ fn two_nodes_do_not_share_a_data_directory() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
     let _node = NodeCommand::serve(&data).start()?;
-    let free = "127.0.0.1:0";
     let data = data.display().to_string();
-    let second = millstream(&[
-        "serve",
-        "--data-dir",
-        &data,
-        "--kafka-addr",
-        free,
-        "--http-addr",
-        free,
-    ])?;
+    let second = millstream(&[&["serve", "--data-dir", &data][..], &FREE_PORTS].concat())?;
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(
         String::from_utf8_lossy(&second.stderr).contains(&data),

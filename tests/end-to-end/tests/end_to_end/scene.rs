@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 use anyhow::{Result, bail};
 use millstream_end_to_end::program;
 
+/// What lets a node choose its ports.
+pub const FREE_PORTS: [&str; 4] = ["--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+
 /// The workspace's root.
 pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
