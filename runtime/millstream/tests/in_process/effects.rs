@@ -1,6 +1,7 @@
 //! What the stage under test does with its input, and the judgement over what readers then see.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use millstream_pipeline::task::partitioner::partition_for_key;
 
@@ -18,8 +19,11 @@ pub struct Seen {
     pub value: String,
 }
 
-/// The records of each topic and partition, in order.
-pub type Outputs = BTreeMap<(String, i32), Vec<Seen>>;
+/// Something for each record of each topic and partition, in order.
+pub type ByPlace<R> = BTreeMap<(String, i32), Vec<R>>;
+
+/// The records as readers see them.
+pub type Outputs = ByPlace<Seen>;
 
 /// The input record at an offset: its key, its value and its timestamp (ms) tell where it stands.
 pub fn input(partition: i32, offset: i64) -> Seen {
@@ -130,7 +134,10 @@ fn check_order(outputs: &Outputs) -> Result<(), String> {
 }
 
 /// Is everything that readers saw still there, at the same offsets, with nothing in between?
-pub fn check_kept(before: &Outputs, after: &Outputs) -> Result<(), String> {
+pub fn check_kept<R: PartialEq + Debug>(
+    before: &ByPlace<R>,
+    after: &ByPlace<R>,
+) -> Result<(), String> {
     for (place, records) in before {
         let now = after.get(place).map_or(&[][..], Vec::as_slice);
         if let Some(lost) =

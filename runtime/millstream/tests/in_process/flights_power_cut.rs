@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use millstream::engine::LocalEngine;
 use millstream_log::FlushMode;
-use millstream_log::testing::{Random, SimFs};
-use millstream_oracle::{Comparison, Order, Record, dead_letters, flights};
+use millstream_log::testing::SimFs;
+use millstream_oracle::{Record, dead_letters, flights};
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
 use millstream_pipeline::ports::{Engine as _, SOURCES_TOPIC, TaskId};
 use millstream_pipeline::processor::MeteredPlugin;
 use millstream_pipeline::run::{RunningPipeline, Workers, run};
-use millstream_pipeline::task::TaskState;
 use millstream_plugin_build::Builder;
 use millstream_plugin_host::{Engine, EngineOptions, Plugin};
 use tokio::time::Instant;
 
-use crate::power_cut::{STOP_MAX, options, seeds};
+use crate::effects::check_kept;
+use crate::history::{Cuts, Fate, History, STOP_MAX, expect_complaint, live, seeds};
 use crate::rig::{InFull, PATIENCE, Rig};
 
 /// All topics of the example.
@@ -36,8 +36,6 @@ const TOPICS: [&str; 5] = [
 const STAGES: [(&str, &str); 2] = [("clean", flights::SOURCE), ("route", flights::CLEAN)];
 /// One row in so many of the example's file is taken.
 const STRIDE: usize = 500;
-/// Cuts of one disk's history.
-const LIVES: u64 = 8;
 
 /// What all histories share: the file, the manifest, the plugins, and what each row must become.
 struct Scene {
@@ -164,19 +162,14 @@ async fn plugins(example: &Path) -> BTreeMap<String, Arc<Plugin>> {
 /// What the histories met, to be sure that the cuts were worth their name.
 #[derive(Debug, Default)]
 struct Tally {
-    cuts: u64,
-    cuts_in_recovery: u64,
-    cuts_in_transactions: u64,
-    /// Cuts after which a part of the file was there and a part was not.
+    cuts: Cuts,
     cuts_within_the_file: u64,
     dead_letters: usize,
 }
 
-/// One disk's history, and what must hold in it.
-struct History {
-    seed: u64,
-    flush: FlushMode,
-    random: Random,
+/// The example at work, on one disk.
+struct Flights {
+    fate: Fate,
     workers: Workers,
     scene: Arc<Scene>,
     /// What readers saw last.
@@ -185,90 +178,22 @@ struct History {
     acknowledged_rows: u64,
     /// Positions whose commit a task was told of, by topic and partition.
     acknowledged: BTreeMap<(String, i32), i64>,
-    tally: Tally,
+    /// Cuts after which a part of the file was there and a part was not.
+    cuts_within_the_file: u64,
+    dead_letters: usize,
 }
 
-impl History {
-    async fn live_on(mut self) -> Tally {
-        let mut fs = SimFs::new(self.seed);
-        for _ in 0..LIVES {
-            fs = self.life(&fs).await;
-        }
-        self.last_life(&fs).await;
-        self.tally
-    }
-
-    /// Starts, works, and loses power; returns what the next start finds.
-    async fn life(&mut self, fs: &SimFs) -> SimFs {
-        if self.random.chance(25) {
-            fs.cut_power_after(self.random.below(200));
-        }
-        let rig = Rig::over(options(fs, self.flush)).await;
-        let started = match &rig {
-            Ok(rig) => self.start(rig).await,
-            Err(error) => Err(error.clone()),
-        };
-        match (&rig, &started) {
-            (Ok(rig), Ok(pipeline)) => self.wait_for_the_moment(fs, rig, pipeline).await,
-            (_, started) => {
-                let error = started.as_ref().err();
-                assert!(fs.is_off(), "seed {}: {error:?}", self.seed);
-                self.tally.cuts_in_recovery += 1;
-            }
-        }
-        let next = fs.power_cut(self.random.next_u64());
-        self.tally.cuts += 1;
-        if let Ok(rig) = &rig {
-            let open = rig.has_open_transaction(&TOPICS).unwrap_or(false);
-            self.tally.cuts_in_transactions += u64::from(open);
-        }
-        if let Ok(pipeline) = started {
-            self.note_acknowledged(&pipeline);
-            pipeline.stop(STOP_MAX).await;
-        }
-        if let Ok(rig) = rig {
-            rig.broker.shutdown(Duration::ZERO).await;
-        }
-        next
-    }
-
-    /// Judges what is there and sets the pipeline to work.
-    async fn start(&mut self, rig: &Rig) -> Result<RunningPipeline<LocalEngine>, String> {
-        self.judge(rig).await?;
-        let plan = self.scene.plan(&rig.engine).await?;
-        let metered = |(stage, plugin): (&String, &Arc<Plugin>)| {
-            let plugin = MeteredPlugin::new(Plugin::clone(plugin), &Arc::default());
-            (stage.clone(), Arc::new(plugin))
-        };
-        let plugins = self.scene.plugins.iter().map(metered).collect();
-        run(plan, rig.engine.clone(), plugins, &self.workers)
-            .await
-            .map_err(|error| error.to_string())
-    }
-
-    /// Until the power is off, or a random time later.
-    async fn wait_for_the_moment(
-        &mut self,
-        fs: &SimFs,
-        rig: &Rig,
-        pipeline: &RunningPipeline<LocalEngine>,
-    ) {
-        if self.random.chance(50) {
-            fs.cut_power_after(self.random.below(1_000));
-        }
-        let until = Instant::now() + Duration::from_millis(5 + self.random.below(60));
-        while Instant::now() < until && !fs.is_off() {
-            if let Ok(found) = rig.committed_in_full(&TOPICS) {
-                self.seen = found;
-            }
-            for task in pipeline.progress().tasks {
-                let ended = matches!(task.state, TaskState::Failed(_) | TaskState::Fenced(_));
-                assert!(!ended || fs.is_off(), "seed {}: {task:?}", self.seed);
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        for _ in 0..self.random.below(100) {
-            tokio::task::yield_now().await;
+impl Flights {
+    fn new(scene: &Arc<Scene>, seed: u64, flush: FlushMode, workers: &Workers) -> Flights {
+        Flights {
+            fate: Fate::new(seed, flush),
+            workers: workers.clone(),
+            scene: Arc::clone(scene),
+            seen: InFull::new(),
+            acknowledged_rows: 0,
+            acknowledged: BTreeMap::new(),
+            cuts_within_the_file: 0,
+            dead_letters: 0,
         }
     }
 
@@ -288,13 +213,13 @@ impl History {
 
     /// What a start must find, whatever was lost.
     async fn judge(&mut self, rig: &Rig) -> Result<(), String> {
-        let seed = self.seed;
+        let seed = self.fate.seed;
         let plan = self.scene.plan(&rig.engine).await?;
         let before = rig.committed_in_full(&TOPICS)?;
-        check_kept(&self.seen, &before).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        self.fate.require(check_kept(&self.seen, &before));
         rig.settle(&tasks(&plan)).await?;
         let found = rig.committed_in_full(&TOPICS)?;
-        check_kept(&before, &found).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        self.fate.require(check_kept(&before, &found));
 
         let rows = rows_by_progress(rig)?;
         assert!(
@@ -303,7 +228,7 @@ impl History {
             self.acknowledged_rows
         );
         let all_rows = self.scene.effects.len() as u64;
-        self.tally.cuts_within_the_file += u64::from(0 < rows && rows < all_rows);
+        self.cuts_within_the_file += u64::from(0 < rows && rows < all_rows);
         self.acknowledged_rows = rows;
         let produced: Vec<usize> = (0..usize::try_from(rows).unwrap()).collect();
         self.compare(&found, &produced, &[flights::SOURCE]);
@@ -316,10 +241,11 @@ impl History {
             }
         }
         let dead = in_topics(&found, &[flights::DEAD]);
-        self.tally.dead_letters = dead.len();
+        self.dead_letters = dead.len();
         let inputs: Vec<(i64, Record)> = with_offsets(&found, flights::SOURCE).cloned().collect();
-        dead_letters::check_origins(&dead, &inputs)
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let origins = dead_letters::check_origins(&dead, &inputs);
+        self.fate
+            .require(origins.map_err(|error| error.to_string()));
         self.seen = found;
         Ok(())
     }
@@ -343,7 +269,7 @@ impl History {
             assert!(
                 acknowledged <= position,
                 "seed {}: {input}-{partition} was acknowledged up to {acknowledged} and stands at {position}",
-                self.seed
+                self.fate.seed
             );
             let records = found.get(&(input.to_owned(), partition)).into_iter();
             let below = records.flatten().filter(|(offset, _)| *offset < position);
@@ -355,30 +281,69 @@ impl History {
 
     /// Do these topics hold the effects of these rows, each once, and nothing else?
     fn compare(&self, found: &InFull, rows: &[usize], topics: &[&str]) {
-        let comparison = Comparison::new()
-            .order(Order::PerKey)
-            .any_value_of(flights::DEAD, dead_letters::OFFSET);
         let expected = self.scene.expected(rows, topics);
-        if let Err(difference) = comparison.compare(&expected, &in_topics(found, topics)) {
-            panic!("seed {}: {topics:?}: {difference}", self.seed);
+        let found = in_topics(found, topics);
+        if let Err(difference) = flights::comparison().compare(&expected, &found) {
+            panic!("seed {}: {topics:?}: {difference}", self.fate.seed);
+        }
+    }
+}
+
+impl History for Flights {
+    const LIVES: u64 = 8;
+    const TOPICS: &'static [&'static str] = &TOPICS;
+    const START_OPERATIONS: u64 = 200;
+    type Work = RunningPipeline<LocalEngine>;
+
+    fn fate(&mut self) -> &mut Fate {
+        &mut self.fate
+    }
+
+    async fn start(&mut self, rig: &Rig) -> Result<RunningPipeline<LocalEngine>, String> {
+        self.judge(rig).await?;
+        let plan = self.scene.plan(&rig.engine).await?;
+        let metered = |(stage, plugin): (&String, &Arc<Plugin>)| {
+            let plugin = MeteredPlugin::new(Plugin::clone(plugin), &Arc::default());
+            (stage.clone(), Arc::new(plugin))
+        };
+        let plugins = self.scene.plugins.iter().map(metered).collect();
+        run(plan, rig.engine.clone(), plugins, &self.workers)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    fn pipeline(work: &RunningPipeline<LocalEngine>) -> &RunningPipeline<LocalEngine> {
+        work
+    }
+
+    /// After a random number of operations, or a random time.
+    fn choose_moment(&mut self, fs: &SimFs) -> Instant {
+        if self.fate.random.chance(50) {
+            fs.cut_power_after(self.fate.random.below(1_000));
+        }
+        Instant::now() + Duration::from_millis(5 + self.fate.random.below(60))
+    }
+
+    fn look(&mut self, rig: &Rig) {
+        if let Ok(found) = rig.committed_in_full(&TOPICS) {
+            self.seen = found;
         }
     }
 
-    /// With power to the end: every row has its effects, once.
-    async fn last_life(&mut self, fs: &SimFs) {
-        let rig = Rig::over(options(fs, self.flush)).await.unwrap();
-        let pipeline = self.start(&rig).await.unwrap();
-        tokio::time::timeout(PATIENCE, pipeline.drained())
-            .await
-            .unwrap_or_else(|_| panic!("seed {}: {:#?}", self.seed, pipeline.progress()))
-            .unwrap();
+    async fn stop(&mut self, pipeline: RunningPipeline<LocalEngine>) {
+        self.note_acknowledged(&pipeline);
+        pipeline.stop(STOP_MAX).await;
+    }
+
+    async fn finish(&mut self, rig: &Rig) {
+        let pipeline = self.start(rig).await.unwrap();
+        self.fate.drain(&pipeline).await;
         self.note_acknowledged(&pipeline);
         let summary = pipeline.stop(PATIENCE).await;
         assert!(summary.failures.is_empty(), "{:?}", summary.failures);
-        self.judge(&rig).await.unwrap();
+        self.judge(rig).await.unwrap();
         let all: Vec<usize> = (0..self.scene.effects.len()).collect();
         self.compare(&self.seen, &all, &TOPICS);
-        rig.close().await;
     }
 }
 
@@ -413,57 +378,27 @@ fn in_topics(found: &InFull, topics: &[&str]) -> Vec<Record> {
     records.map(|(_, record)| record.clone()).collect()
 }
 
-/// Is everything that readers saw still there, at the same offsets, with nothing in between?
-fn check_kept(before: &InFull, after: &InFull) -> Result<(), String> {
-    for (place, records) in before {
-        let now = after.get(place).map_or(&[][..], Vec::as_slice);
-        if !now.starts_with(records) {
-            let (seen, kept) = (records.len(), now.len());
-            return Err(format!(
-                "{place:?}: readers saw {seen} records that are not the first of the {kept} now"
-            ));
-        }
-    }
-    Ok(())
-}
-
-async fn live(scene: &Arc<Scene>, seed: u64, flush: FlushMode, workers: &Workers) -> Tally {
-    let history = History {
-        seed,
-        flush,
-        random: Random::new(seed),
-        workers: workers.clone(),
-        scene: Arc::clone(scene),
-        seen: InFull::new(),
-        acknowledged_rows: 0,
-        acknowledged: BTreeMap::new(),
-        tally: Tally::default(),
-    };
-    history.live_on().await
-}
-
 /// `MILLSTREAM_POWER_CUT_SEEDS=1000..2000` searches longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_of_the_example_loses_no_row_and_doubles_none() {
-    let (from, to) = seeds(0..8);
+    let seeds = seeds(0..8);
+    let histories = seeds.end - seeds.start;
     let workers = Workers::new(Some(2)).unwrap();
     let scene = Arc::new(Scene::set().await);
     let mut tally = Tally::default();
-    for seed in from..to {
-        let one = live(&scene, seed, FlushMode::Journal, &workers).await;
-        tally.cuts += one.cuts;
-        tally.cuts_in_recovery += one.cuts_in_recovery;
-        tally.cuts_in_transactions += one.cuts_in_transactions;
-        tally.cuts_within_the_file += one.cuts_within_the_file;
-        tally.dead_letters += one.dead_letters;
+    for seed in seeds {
+        let lived = live(Flights::new(&scene, seed, FlushMode::Journal, &workers)).await;
+        tally.cuts.add(&lived.fate.cuts);
+        tally.cuts_within_the_file += lived.cuts_within_the_file;
+        tally.dead_letters += lived.dead_letters;
     }
     println!("{tally:?}");
-    let histories = to - from;
-    assert_eq!(tally.cuts, histories * LIVES);
-    assert!(tally.cuts_in_recovery > 0, "no cut hit a start: {tally:?}");
+    let cuts = &tally.cuts;
+    assert_eq!(cuts.all, histories * Flights::LIVES);
+    assert!(cuts.in_recovery > 0, "no cut hit a start: {tally:?}");
     assert!(tally.dead_letters > 0, "no row was refused: {tally:?}");
     assert!(
-        tally.cuts_in_transactions > histories && tally.cuts_within_the_file > histories,
+        cuts.in_transactions > histories && tally.cuts_within_the_file > histories,
         "few cuts hit the source at work: {tally:?}"
     );
 }
@@ -473,8 +408,5 @@ async fn a_power_cut_of_the_example_loses_no_row_and_doubles_none() {
 async fn a_power_cut_of_the_example_is_found_out_where_nothing_is_flushed() {
     let workers = Workers::new(Some(2)).unwrap();
     let scene = Arc::new(Scene::set().await);
-    let lived = tokio::spawn(async move { live(&scene, 0, FlushMode::Os, &workers).await });
-    let reason = lived.await.unwrap_err().into_panic();
-    let reason = reason.downcast_ref::<String>().unwrap();
-    assert!(reason.starts_with("seed 0: "), "{reason}");
+    expect_complaint(Flights::new(&scene, 0, FlushMode::Os, &workers)).await;
 }

@@ -5,6 +5,7 @@ mod compiling;
 mod effects;
 mod fencing;
 mod flights_power_cut;
+mod history;
 mod power_cut;
 mod producer;
 mod rig;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::engine::LocalEngine;
-use millstream_log::testing::{Random, SimFs};
-use millstream_log::{FlushMode, StoreOptions};
+use millstream_log::FlushMode;
+use millstream_log::testing::SimFs;
 use millstream_pipeline::ports::TaskId;
 use millstream_pipeline::run::{RunningPipeline, Workers, run};
-use millstream_pipeline::task::TaskState;
 use millstream_pipeline::testing::FunctionPlugin;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::effects::{Outputs, PARTITIONS, TOPICS, check_effects, check_kept, route};
+use crate::history::{Cuts, Fate, History, STOP_MAX, expect_complaint, live, seeds};
 use crate::producer::{Lanes, lanes, produce};
 use crate::rig::{PATIENCE, Rig, plan};
 
@@ -23,21 +23,11 @@ const BODY: &str = "commit = { max_interval = \"2ms\" }\n\
 [stage.route]\nplugin = \"route\"\ninputs = \"in\"\noutputs = { left = \"left\", right = \"right\" }\n\
 dead_letters = \"dead\"\non_error = { reject = \"dead-letter\" }\n";
 const GROUP: &str = "millstream.p.route";
-/// Cuts of one disk's history.
-const LIVES: u64 = 12;
-/// A task may wait for a disk that is gone; it is dropped after this.
-pub const STOP_MAX: Duration = Duration::from_secs(1);
 /// A life in which the moment of the cut does not come is cut after this.
 const LIFE_MAX: Duration = Duration::from_millis(300);
-
-pub fn options(fs: &SimFs, flush: FlushMode) -> StoreOptions {
-    let mut options = StoreOptions::new("/data", flush);
-    options.fs = Arc::new(fs.clone());
-    // Cuts should meet checkpoints and a journal of several files too.
-    options.checkpoint_interval_ms = 10;
-    options.journal_file_bytes_max = 64 << 10;
-    options
-}
+/// What the producer sends in a life that ends with a cut, and in the last one: batches.
+const BATCHES: u64 = 200;
+const LAST_BATCHES: u64 = 20;
 
 fn plugin() -> FunctionPlugin {
     let function = FunctionPlugin::new(2, |event, call| {
@@ -58,11 +48,7 @@ fn plugin() -> FunctionPlugin {
 /// What the histories met, to be sure that the cuts were worth their name.
 #[derive(Debug, Default)]
 struct Tally {
-    cuts: u64,
-    /// Cuts before the node was up again.
-    cuts_in_recovery: u64,
-    /// Cuts while a transaction was open.
-    cuts_in_transactions: u64,
+    cuts: Cuts,
     /// Input records that the cuts took, none of them acknowledged.
     lost_inputs: i64,
     /// Starts that found a transaction open or undecided.
@@ -72,28 +58,28 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: &Tally) {
-        self.cuts += other.cuts;
-        self.cuts_in_recovery += other.cuts_in_recovery;
-        self.cuts_in_transactions += other.cuts_in_transactions;
+    fn add(&mut self, other: &Routed) {
+        self.cuts.add(&other.fate.cuts);
         self.lost_inputs += other.lost_inputs;
         self.open_transactions += other.open_transactions;
-        self.inputs += other.inputs;
+        self.inputs += other.inputs();
         self.transactions += other.transactions;
     }
 }
 
-/// One disk's history, and what must hold in it.
-struct History {
-    seed: u64,
-    flush: FlushMode,
-    random: Random,
+/// A producer fills the input, and a stage routes it.
+struct Routed {
+    fate: Fate,
     workers: Workers,
     lanes: Lanes,
     /// What readers saw last, and the positions whose commits were acknowledged.
     seen: Outputs,
     positions: Vec<i64>,
-    tally: Tally,
+    /// The life ends when so many inputs are acknowledged.
+    enough: Option<i64>,
+    lost_inputs: i64,
+    open_transactions: u64,
+    transactions: u64,
 }
 
 /// The node at work.
@@ -102,64 +88,31 @@ struct Running {
     producer: JoinHandle<Result<(), String>>,
 }
 
-impl History {
-    fn new(seed: u64, flush: FlushMode, workers: Workers) -> History {
-        History {
-            seed,
-            flush,
-            random: Random::new(seed),
+impl Routed {
+    fn new(seed: u64, flush: FlushMode, workers: Workers) -> Routed {
+        Routed {
+            fate: Fate::new(seed, flush),
             workers,
             lanes: lanes(),
             seen: Outputs::new(),
             positions: vec![0; PARTITIONS as usize],
-            tally: Tally::default(),
+            enough: None,
+            lost_inputs: 0,
+            open_transactions: 0,
+            transactions: 0,
         }
     }
 
-    async fn live_on(mut self) -> Tally {
-        let mut fs = SimFs::new(self.seed);
-        for _ in 0..LIVES {
-            fs = self.life(&fs).await;
-        }
-        self.last_life(&fs).await;
-        self.tally
+    fn acknowledged_inputs(&self) -> i64 {
+        self.lanes.lock().iter().map(|lane| lane.acknowledged).sum()
     }
 
-    /// Starts, works, and loses power; returns what the next start finds.
-    async fn life(&mut self, fs: &SimFs) -> SimFs {
-        if self.random.chance(25) {
-            fs.cut_power_after(self.random.below(120));
-        }
-        let rig = Rig::over(options(fs, self.flush)).await;
-        let started = match &rig {
-            Ok(rig) => self.start(rig, 200).await,
-            Err(error) => Err(error.clone()),
-        };
-        match (&rig, &started) {
-            (Ok(rig), Ok(running)) => self.wait_for_the_moment(fs, rig, running).await,
-            (_, Err(error)) => {
-                assert!(fs.is_off(), "seed {}: {error}", self.seed);
-                self.tally.cuts_in_recovery += 1;
-            }
-            (Err(_), Ok(_)) => unreachable!("nothing starts without a node"),
-        }
-        let next = fs.power_cut(self.random.next_u64());
-        self.tally.cuts += 1;
-        if let Ok(rig) = &rig {
-            let open = rig.has_open_transaction(&TOPICS).unwrap_or(false);
-            self.tally.cuts_in_transactions += u64::from(open);
-        }
-        if let Ok(running) = started {
-            self.stop(running).await;
-        }
-        if let Ok(rig) = rig {
-            rig.broker.shutdown(Duration::ZERO).await;
-        }
-        next
+    fn inputs(&self) -> i64 {
+        self.lanes.lock().iter().map(|lane| lane.sent).sum()
     }
 
-    /// Judges what is there and sets the pipeline and the producer to work.
-    async fn start(&mut self, rig: &Rig, batches: u64) -> Result<Running, String> {
+    /// Judges what is there, and sets the pipeline and the producer to work.
+    async fn start_with(&mut self, rig: &Rig, batches: u64) -> Result<Running, String> {
         rig.create_topic("in", PARTITIONS).await?;
         self.judge(rig).await?;
         let plan = plan(BODY, &["left", "right"], &rig.engine).await?;
@@ -168,19 +121,19 @@ impl History {
             .await
             .map_err(|error| error.to_string())?;
         let lanes = Arc::clone(&self.lanes);
-        let seed = self.random.next_u64();
+        let seed = self.fate.random.next_u64();
         let producer = tokio::spawn(produce(rig.local.clone(), lanes, seed, batches));
         Ok(Running { pipeline, producer })
     }
 
     /// What a start must find, whatever was lost.
     async fn judge(&mut self, rig: &Rig) -> Result<(), String> {
-        let seed = self.seed;
+        let seed = self.fate.seed;
         let inputs = self.judge_inputs(rig)?;
         let outputs = rig.committed(&TOPICS)?;
-        check_kept(&self.seen, &outputs).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        self.fate.require(check_kept(&self.seen, &outputs));
         self.seen = outputs;
-        self.tally.open_transactions += u64::from(rig.has_open_transaction(&TOPICS)?);
+        self.open_transactions += u64::from(rig.has_open_transaction(&TOPICS)?);
 
         rig.settle(&tasks(rig).await?).await?;
         let positions = rig.positions(GROUP, "in", PARTITIONS).await?;
@@ -193,8 +146,8 @@ impl History {
             );
         }
         let outputs = rig.committed(&TOPICS)?;
-        check_kept(&self.seen, &outputs).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        check_effects(&outputs, &positions).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        self.fate.require(check_kept(&self.seen, &outputs));
+        self.fate.require(check_effects(&outputs, &positions));
         self.seen = outputs;
         self.positions = positions;
         Ok(())
@@ -211,60 +164,70 @@ impl History {
                     *record,
                     crate::effects::input(partition, offset),
                     "seed {}",
-                    self.seed
+                    self.fate.seed
                 );
             }
             let count = records.len() as i64;
             assert!(
                 count >= lane.acknowledged && lane.ends.contains(&count),
                 "seed {}: {count} inputs in partition {partition} of {lane:?}",
-                self.seed
+                self.fate.seed
             );
-            self.tally.lost_inputs += lane.sent - count;
+            self.lost_inputs += lane.sent - count;
             lane.ends.split_off(&(count + 1));
             (lane.sent, lane.acknowledged) = (count, count);
             counts.push(count);
         }
         Ok(counts)
     }
+}
 
-    /// Until the power is off, or a random number of acknowledged inputs and a random number of turns later.
-    async fn wait_for_the_moment(&mut self, fs: &SimFs, rig: &Rig, running: &Running) {
-        let acknowledged = |lanes: &Lanes| {
-            let lanes = lanes.lock();
-            lanes.iter().map(|lane| lane.acknowledged).sum::<i64>()
-        };
-        let by_operation = self.random.chance(50);
+impl History for Routed {
+    const LIVES: u64 = 12;
+    const TOPICS: &'static [&'static str] = &TOPICS;
+    const START_OPERATIONS: u64 = 120;
+    type Work = Running;
+
+    fn fate(&mut self) -> &mut Fate {
+        &mut self.fate
+    }
+
+    async fn start(&mut self, rig: &Rig) -> Result<Running, String> {
+        self.start_with(rig, BATCHES).await
+    }
+
+    fn pipeline(work: &Running) -> &RunningPipeline<LocalEngine> {
+        &work.pipeline
+    }
+
+    /// After a random number of operations, or of acknowledged inputs.
+    fn choose_moment(&mut self, fs: &SimFs) -> Instant {
+        let by_operation = self.fate.random.chance(50);
         if by_operation {
-            fs.cut_power_after(self.random.below(400));
+            fs.cut_power_after(self.fate.random.below(400));
         }
-        let enough = acknowledged(&self.lanes) + self.random.below(150) as i64;
-        let until = Instant::now() + LIFE_MAX;
-        while Instant::now() < until && !fs.is_off() {
-            if !by_operation && acknowledged(&self.lanes) >= enough {
-                break;
-            }
-            if let Ok(outputs) = rig.committed(&TOPICS) {
-                self.seen = outputs;
-            }
-            for task in running.pipeline.progress().tasks {
-                let ended = matches!(task.state, TaskState::Failed(_) | TaskState::Fenced(_));
-                assert!(!ended || fs.is_off(), "seed {}: {task:?}", self.seed);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        for _ in 0..self.random.below(100) {
-            tokio::task::yield_now().await;
+        let enough = self.acknowledged_inputs() + self.fate.random.below(150) as i64;
+        self.enough = (!by_operation).then_some(enough);
+        Instant::now() + LIFE_MAX
+    }
+
+    fn is_time(&self) -> bool {
+        self.enough
+            .is_some_and(|enough| self.acknowledged_inputs() >= enough)
+    }
+
+    fn look(&mut self, rig: &Rig) {
+        if let Ok(outputs) = rig.committed(&TOPICS) {
+            self.seen = outputs;
         }
     }
 
-    /// Stops what works, and notes which commits were acknowledged to it.
-    async fn stop(&mut self, running: Running) {
-        let Running { pipeline, producer } = running;
+    async fn stop(&mut self, work: Running) {
+        let Running { pipeline, producer } = work;
         producer.abort();
         let produced = producer.await;
         if let Err(error) = produced {
-            assert!(error.is_cancelled(), "seed {}: {error}", self.seed);
+            assert!(error.is_cancelled(), "seed {}: {error}", self.fate.seed);
         }
         for task in pipeline.progress().tasks {
             for input in task.inputs {
@@ -272,27 +235,19 @@ impl History {
                 *position = input.committed.unwrap_or(0).max(*position);
             }
         }
-        self.tally.transactions += pipeline.stop(STOP_MAX).await.transactions;
+        self.transactions += pipeline.stop(STOP_MAX).await.transactions;
     }
 
-    /// With power to the end: everything is worked on, once.
-    async fn last_life(&mut self, fs: &SimFs) {
-        let rig = Rig::over(options(fs, self.flush)).await.unwrap();
-        let running = self.start(&rig, 20).await.unwrap();
-        let Running { pipeline, producer } = running;
+    async fn finish(&mut self, rig: &Rig) {
+        let Running { pipeline, producer } = self.start_with(rig, LAST_BATCHES).await.unwrap();
         producer.await.unwrap().unwrap();
-        tokio::time::timeout(PATIENCE, pipeline.drained())
-            .await
-            .unwrap_or_else(|_| panic!("seed {}: {:#?}", self.seed, pipeline.progress()))
-            .unwrap();
+        self.fate.drain(&pipeline).await;
         let summary = pipeline.stop(PATIENCE).await;
         assert!(summary.failures.is_empty(), "{:?}", summary.failures);
-        self.judge(&rig).await.unwrap();
+        self.transactions += summary.transactions;
+        self.judge(rig).await.unwrap();
         let sent: Vec<i64> = self.lanes.lock().iter().map(|lane| lane.sent).collect();
-        assert_eq!(self.positions, sent, "seed {}", self.seed);
-        self.tally.inputs = sent.iter().sum();
-        self.tally.transactions += summary.transactions;
-        rig.close().await;
+        assert_eq!(self.positions, sent, "seed {}", self.fate.seed);
     }
 }
 
@@ -304,49 +259,36 @@ async fn tasks(rig: &Rig) -> Result<Vec<TaskId>, String> {
     Ok(tasks.collect())
 }
 
-/// The seeds to go through: these, or those of `MILLSTREAM_POWER_CUT_SEEDS=1000..2000` to search longer.
-pub fn seeds(usual: std::ops::Range<u64>) -> (u64, u64) {
-    let Ok(range) = std::env::var("MILLSTREAM_POWER_CUT_SEEDS") else {
-        return (usual.start, usual.end);
-    };
-    let (from, to) = range.split_once("..").expect("a range as 1000..2000");
-    (from.parse().unwrap(), to.parse().unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_nothing_acknowledged_and_tears_nothing() {
-    let (from, to) = seeds(0..30);
+    let seeds = seeds(0..30);
+    let histories = seeds.end - seeds.start;
     let workers = Workers::new(Some(2)).unwrap();
     let mut tally = Tally::default();
-    let mut seeds = from..to;
-    loop {
-        let together: Vec<_> = seeds
-            .by_ref()
-            .take(4)
-            .map(|seed| {
-                tokio::spawn(History::new(seed, FlushMode::Journal, workers.clone()).live_on())
-            })
-            .collect();
-        if together.is_empty() {
-            break;
-        }
+    let mut seeds = seeds.peekable();
+    while seeds.peek().is_some() {
+        let spawn = |seed| {
+            let history = Routed::new(seed, FlushMode::Journal, workers.clone());
+            tokio::spawn(live(history))
+        };
+        let together: Vec<_> = seeds.by_ref().take(4).map(spawn).collect();
         for history in together {
             tally.add(&history.await.unwrap());
         }
     }
     println!("{tally:?}");
-    let histories = to - from;
-    assert_eq!(tally.cuts, histories * LIVES);
+    let cuts = &tally.cuts;
+    assert_eq!(cuts.all, histories * Routed::LIVES);
     assert!(tally.lost_inputs > 0, "the cuts lost nothing: {tally:?}");
     assert!(
-        tally.cuts_in_transactions > histories / 2 && tally.open_transactions > 0,
+        cuts.in_transactions > histories / 2 && tally.open_transactions > 0,
         "few cuts hit a transaction: {tally:?}"
     );
     assert!(
-        tally.transactions > tally.cuts && tally.inputs > 0,
+        tally.transactions > cuts.all && tally.inputs > 0,
         "little was there to be lost: {tally:?}"
     );
-    assert!(tally.cuts_in_recovery > 0, "no cut hit a start: {tally:?}");
+    assert!(cuts.in_recovery > 0, "no cut hit a start: {tally:?}");
 }
 
 /// The same cuts where an acknowledgement does not wait for the disk: the judgement must find it.
@@ -354,10 +296,6 @@ async fn a_power_cut_loses_nothing_acknowledged_and_tears_nothing() {
 async fn a_store_that_acknowledges_without_flushing_is_found_out() {
     let workers = Workers::new(Some(2)).unwrap();
     for seed in 0..3 {
-        let history = History::new(seed, FlushMode::Os, workers.clone());
-        let failed = tokio::spawn(history.live_on()).await.unwrap_err();
-        let reason = failed.into_panic();
-        let reason = reason.downcast_ref::<String>().unwrap();
-        assert!(reason.starts_with(&format!("seed {seed}: ")), "{reason}");
+        expect_complaint(Routed::new(seed, FlushMode::Os, workers.clone())).await;
     }
 }

@@ -15,13 +15,13 @@ use millstream_pipeline::ports::{Engine, PortError, TaskId};
 use millstream_records::{BatchView, ControlRecord, Marker, Record, batches};
 use tokio::time::Instant;
 
-use crate::effects::{Outputs, Seen};
+use crate::effects::{ByPlace, Outputs, Seen};
 
 /// Nothing in these tests takes longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The records of each topic and partition with their offsets, in order.
-pub type InFull = BTreeMap<(String, i32), Vec<(i64, millstream_oracle::Record)>>;
+/// Records as the oracle takes them, with their offsets.
+pub type InFull = ByPlace<(i64, millstream_oracle::Record)>;
 
 /// A node in process.
 pub struct Rig {
