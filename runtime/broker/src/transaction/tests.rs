@@ -8,6 +8,7 @@ use millstream_log::testing::{Fault, FaultyCall};
 use millstream_log::{FlushMode, VerificationGuard};
 use millstream_records::NO_SEQUENCE;
 use millstream_wire::ErrorCode;
+use tokio::task::JoinHandle;
 
 use super::{Durability, Producer};
 use crate::InternalTopic;
@@ -44,6 +45,38 @@ fn append(node: &TestNode, producer: Producer, guard: Option<VerificationGuard>)
         .unwrap();
 }
 
+/// Who commits offsets without being in the group.
+const NO_MEMBER: Committer<'_> = Committer {
+    member_id: "",
+    instance_id: None,
+    generation: -1,
+};
+
+fn offset(offset: i64) -> OffsetToCommit {
+    OffsetToCommit {
+        partition: TopicPartition::new("in", 0),
+        offset,
+        leader_epoch: -1,
+        metadata: String::new(),
+    }
+}
+
+/// Asks for the commit, and does not wait for the answer.
+fn commit_later(node: &TestNode, producer: Producer) -> JoinHandle<Result<(), ErrorCode>> {
+    let transactions = Arc::clone(&node.transactions);
+    tokio::spawn(async move { transactions.end(ID, producer, true).await })
+}
+
+/// Adds the partition as a client does, and does not wait for the answer.
+fn add_later(node: &TestNode, producer: Producer) -> JoinHandle<Result<(), ErrorCode>> {
+    let transactions = Arc::clone(&node.transactions);
+    tokio::spawn(async move {
+        transactions
+            .add_partitions(ID, producer, &[out()], Durability::Flushed)
+            .await
+    })
+}
+
 /// Opens a transaction with a record and an offset, not yet ended.
 async fn open(node: &TestNode, producer: Producer) {
     let transactions = &node.transactions;
@@ -62,24 +95,14 @@ async fn open(node: &TestNode, producer: Producer) {
         .add_offsets(ID, producer, GROUP, Durability::Appended)
         .await
         .unwrap();
-    let committer = Committer {
-        member_id: "",
-        instance_id: None,
-        generation: -1,
-    };
-    let offset = OffsetToCommit {
-        partition: TopicPartition::new("in", 0),
-        offset: 5,
-        leader_epoch: -1,
-        metadata: String::new(),
-    };
+    let offsets = vec![offset(5)];
     let results = transactions
         .commit_offsets(
             ID,
             producer,
             GROUP,
-            committer,
-            vec![offset],
+            NO_MEMBER,
+            offsets,
             Durability::Appended,
         )
         .await
@@ -119,8 +142,7 @@ async fn a_fused_commit_appends_everything_and_answers_after_its_flush() {
     let held = node.fs.hold_syncs();
     open(&node, producer).await;
     let before = state_end(&node);
-    let transactions = Arc::clone(&node.transactions);
-    let end = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+    let end = commit_later(&node, producer);
     a_while().await;
     assert_eq!(
         state_end(&node),
@@ -143,17 +165,11 @@ async fn a_commit_in_order_waits_for_the_data_before_it_decides() {
     let held = node.fs.hold_syncs();
     open(&node, producer).await;
     let before = state_end(&node);
-    let transactions = Arc::clone(&node.transactions);
-    let end = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+    let end = commit_later(&node, producer);
     a_while().await;
     assert_eq!(state_end(&node), before, "no decision without its data");
     // Whoever comes meanwhile waits for the decision.
-    let transactions = Arc::clone(&node.transactions);
-    let next = tokio::spawn(async move {
-        transactions
-            .add_partitions(ID, producer, &[out()], Durability::Flushed)
-            .await
-    });
+    let next = add_later(&node, producer);
     a_while().await;
     assert!(!end.is_finished() && !next.is_finished());
     drop(held);
@@ -173,27 +189,11 @@ async fn answers_to_clients_wait_for_the_flush() {
     let node = TestNode::new(FlushMode::Journal, true);
     let producer = init(&node).await;
     let held = node.fs.hold_syncs();
-    let transactions = Arc::clone(&node.transactions);
-    let added = tokio::spawn(async move {
-        transactions
-            .add_partitions(ID, producer, &[out()], Durability::Flushed)
-            .await
-    });
+    let added = add_later(&node, producer);
     let groups = Arc::clone(&node.groups);
     let committed = tokio::spawn(async move {
-        let committer = Committer {
-            member_id: "",
-            instance_id: None,
-            generation: -1,
-        };
-        let offset = OffsetToCommit {
-            partition: TopicPartition::new("in", 0),
-            offset: 9,
-            leader_epoch: -1,
-            metadata: String::new(),
-        };
         groups
-            .commit_offsets(GROUP, committer, None, vec![offset])
+            .commit_offsets(GROUP, NO_MEMBER, None, vec![offset(9)])
             .await
     });
     a_while().await;
@@ -297,8 +297,7 @@ async fn a_node_that_takes_no_writes_says_so_instead_of_asking_to_wait() {
         open(&node, producer).await;
         fail_next_flush(&node);
         let storage = Err(ErrorCode::KafkaStorageError);
-        let transactions = Arc::clone(&node.transactions);
-        let ended = tokio::spawn(async move { transactions.end(ID, producer, true).await });
+        let ended = commit_later(&node, producer);
         a_while().await;
         drop(held);
         assert_eq!(
