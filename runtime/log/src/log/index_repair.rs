@@ -45,7 +45,13 @@ impl Log {
         let is_sound = match segment.indexes_begin_as_expected() {
             Some(matches) => matches?,
             None => match segment.sidecar(&*self.shared.fs)? {
-                Some(sidecar) => segment.indexes_match(&sidecar)?,
+                Some(sidecar) => {
+                    let matches = segment.indexes_match(&sidecar)?;
+                    if matches && sidecar.log_bytes == segment.size() {
+                        segment.note_whole_indexes();
+                    }
+                    matches
+                }
                 None => false,
             },
         };
@@ -108,9 +114,18 @@ impl Log {
             }
         }
         let fs = &*self.shared.fs;
-        segment.seal(fs)?;
+        if let Err(error) = segment.seal(fs) {
+            // A full disk does not keep readers from what is in memory now; the next start builds them again.
+            tracing::warn!(path = %segment.path().display(), %error, "rebuilt indexes could not be written");
+            return Ok(());
+        }
         // The node's checkpoint may count on what stood in these files before.
-        segment.sync(fs)?;
-        fs.sync_dir(&self.dir)
+        if let Err(error) = segment.sync(fs).and_then(|()| fs.sync_dir(&self.dir)) {
+            let path = segment.path();
+            self.shared
+                .poison(&format!("syncing {} failed: {error}", path.display()));
+            return Err(error);
+        }
+        Ok(())
     }
 }

@@ -33,8 +33,11 @@ pub(crate) enum LoadPlan {
     /// Durable by the journal: the files are cut to the checkpoint's recovery point, the journal has the rest.
     Journaled(LogCheckpoint),
     /// Durable by the operating system: what lies behind the recovery point is checked batch by batch; everything, for
-    /// a log that is younger than the checkpoint.
-    Scanned(Option<LogCheckpoint>),
+    /// a log that is younger than the checkpoint. And it is written again, when a sync of the run before has failed.
+    Scanned {
+        at: Option<LogCheckpoint>,
+        writes_again: bool,
+    },
     /// Written by somebody else: everything is checked, and there may be gaps, which compaction leaves.
     Foreign,
 }
@@ -43,7 +46,7 @@ impl LoadPlan {
     fn checkpoint(&self) -> Option<&LogCheckpoint> {
         match self {
             Self::Closed { at, .. } | Self::Journaled(at) => Some(at),
-            Self::Scanned(at) => at.as_ref(),
+            Self::Scanned { at, .. } => at.as_ref(),
             Self::Foreign => None,
         }
     }
@@ -56,7 +59,10 @@ impl LoadPlan {
                 was_journaled,
             },
             Self::Journaled(at) => Self::Journaled(note.apply(&at)),
-            Self::Scanned(at) => Self::Scanned(at.map(|at| note.apply(&at))),
+            Self::Scanned { at, writes_again } => Self::Scanned {
+                at: at.map(|at| note.apply(&at)),
+                writes_again,
+            },
             Self::Foreign => Self::Foreign,
         }
     }
@@ -170,7 +176,7 @@ impl Log {
             (_, Some(at)) if at.segment_size == 0 => {
                 sizes.entry(at.segment_base).or_default();
             }
-            (LoadPlan::Scanned(None), _) => {
+            (LoadPlan::Scanned { at: None, .. }, _) => {
                 sizes.entry(0).or_default();
             }
             _ => {}
@@ -213,7 +219,7 @@ impl Log {
             if let Some(cut) = cut {
                 log.restore_cut(&mut appender, &cut).map_err(io)?;
             }
-            if let (LoadPlan::Scanned(_), Some(newest_cut)) = (&plan, newest_cut) {
+            if let (LoadPlan::Scanned { .. }, Some(newest_cut)) = (&plan, newest_cut) {
                 // The files have all cuts behind them; what the log counts next is another one.
                 appender.last_lsn = newest_cut.max(appender.last_lsn);
             }
@@ -230,10 +236,16 @@ impl Log {
                 } => log
                     .cut_to_checkpoint(&mut appender, at, &mut problems)
                     .map_err(io)?,
-                LoadPlan::Closed { .. } | LoadPlan::Scanned(_) | LoadPlan::Foreign => {
+                LoadPlan::Closed { .. } | LoadPlan::Scanned { .. } | LoadPlan::Foreign => {
                     let may_have_gaps = matches!(plan, LoadPlan::Foreign);
                     log.rescan(&mut appender, checkpoint, may_have_gaps, &mut problems)
                         .map_err(io)?;
+                    if let LoadPlan::Scanned {
+                        writes_again: true, ..
+                    } = plan
+                    {
+                        log.write_again(checkpoint).map_err(io)?;
+                    }
                 }
             }
         }

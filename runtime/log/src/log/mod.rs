@@ -27,6 +27,7 @@ mod scrub;
 mod stability;
 mod time;
 mod watch;
+mod write_again;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

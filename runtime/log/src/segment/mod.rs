@@ -114,6 +114,8 @@ pub(crate) struct Segment {
     /// See `room.rs`.
     has_room: AtomicBool,
     is_sealed: AtomicBool,
+    /// The last entry of the time index was made of all batches that the file had when the indexes were opened.
+    has_whole_indexes: AtomicBool,
     /// Written since it was last synced.
     unsynced: AtomicBool,
     /// See `checksums.rs`.
@@ -167,6 +169,7 @@ impl Segment {
             begun_ms: AtomicI64::new(rolling::NOT_BEGUN),
             has_room: AtomicBool::new(false),
             is_sealed: AtomicBool::new(false),
+            has_whole_indexes: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
             trusted: AtomicBool::new(is_empty),
             expected: Mutex::new(None),
@@ -407,6 +410,9 @@ impl Segment {
                 timestamp: entry.timestamp,
                 last_offset: self.base_offset + i64::from(entry.relative_offset),
             });
+            if self.has_whole_indexes.load(Ordering::Relaxed) {
+                return Ok(largest);
+            }
         }
         let mut from = 0;
         if let Some(last) = indexes.offset.len().checked_sub(1)
@@ -452,9 +458,15 @@ impl Segment {
         self.set_size(position)
     }
 
+    /// The indexes are found to be those with which a segment of this size was sealed.
+    pub(crate) fn note_whole_indexes(&self) {
+        self.has_whole_indexes.store(true, Ordering::Relaxed);
+    }
+
     /// Lets a segment that may be sealed be written again. What its sidecar tells is not so any more.
     pub(crate) fn reopen(&self, fs: &dyn FileSystem) -> io::Result<()> {
         self.is_sealed.store(false, Ordering::Relaxed);
+        self.has_whole_indexes.store(false, Ordering::Relaxed);
         match fs.remove_file(&self.file_path(SegmentFile::Checksums)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -537,6 +549,7 @@ impl Segment {
     /// Forgets the indexes, to be built anew by [`Segment::reindex`].
     pub(crate) fn clear_indexes(&self) -> io::Result<()> {
         *self.expected.lock() = None;
+        self.has_whole_indexes.store(false, Ordering::Relaxed);
         self.indexes.write().truncate(0, 0, 0, true)
     }
 

@@ -1,4 +1,4 @@
-//! Room that a segment's file has before there is anything to put into it; `preallocate`.
+//! A segment's file beyond its batches: room before there is anything to put into it (`preallocate`), and writing it again.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -22,6 +22,23 @@ impl Segment {
         let is_due =
             self.is_sealed.load(Ordering::Relaxed) && self.has_room.load(Ordering::Relaxed);
         if is_due { self.trim() } else { Ok(()) }
+    }
+
+    /// Writes what the file has from `position` on once more, and its length.
+    pub(crate) fn write_again(&self, position: u64) -> io::Result<()> {
+        let end = self.size();
+        let file = self.log.get_or_create()?;
+        let mut window = Vec::new();
+        let mut at = position;
+        while at < end {
+            let step = WINDOW_BYTES.min(end - at);
+            window.resize(usize::try_from(step).map_err(io::Error::other)?, 0);
+            file.read_exact_at(&mut window, at)?;
+            file.write_at(&window, at)?;
+            at += step;
+        }
+        file.set_len(end + 1)?;
+        file.set_len(end)
     }
 
     /// Whether the file holds nothing but zeros from `position` on: room that a crash has left.

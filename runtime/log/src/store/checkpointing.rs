@@ -79,6 +79,7 @@ impl LogStore {
         for one in &captured {
             one.log.note_durable(&one.checkpoint);
         }
+        self.shared.failed_sync.settle(&*self.shared.fs);
         self.write_text_files(file, &logs)?;
         if let Some(journal) = self.shared.journal() {
             failpoint::hit("journal.before_cut");

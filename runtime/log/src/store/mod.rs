@@ -6,6 +6,7 @@
 mod checkpointing;
 mod deferred;
 mod error;
+mod failed_sync;
 mod node_checkpoint;
 mod open;
 mod parallel;

@@ -160,7 +160,10 @@ impl Opening {
                     continue;
                 }
                 None if !is_ours || was_clean => LoadPlan::Foreign,
-                known => LoadPlan::Scanned(known),
+                at => LoadPlan::Scanned {
+                    at,
+                    writes_again: self.shared.failed_sync.is_found(),
+                },
             };
             planned.push((dir, incarnation, plan));
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::deferred::Deferred;
+use super::failed_sync::FailedSync;
 use super::{Health, LogKey, StoreError};
 use crate::clock::Clock;
 use crate::fs::FileSystem;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     /// The last append of some log found no room for its segment.
     is_full: AtomicBool,
     told_full: Mutex<ToldFull>,
+    pub(super) failed_sync: FailedSync,
 }
 
 /// A disk that hovers at its limit is spoken of this often at most.
@@ -55,6 +57,7 @@ impl Shared {
             poisoned: OnceLock::new(),
             is_full: AtomicBool::new(false),
             told_full: Mutex::new(ToldFull::default()),
+            failed_sync: FailedSync::new(options),
         })
     }
 
@@ -123,6 +126,7 @@ impl Shared {
     pub(crate) fn poison(&self, reason: &str) {
         if self.poisoned.set(reason.to_owned()).is_ok() {
             tracing::error!(reason, "the store takes no writes any more");
+            self.failed_sync.leave(&*self.fs);
         }
         if let Some(journal) = self.journal() {
             journal.poison(reason);

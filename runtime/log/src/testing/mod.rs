@@ -6,4 +6,4 @@ mod sim_fs;
 
 pub use manual_clock::ManualClock;
 pub use random::Random;
-pub use sim_fs::{Fault, FaultyCall, HeldSyncs, SimFs};
+pub use sim_fs::{Fault, FaultyCall, HeldSyncs, Reads, SimFs};

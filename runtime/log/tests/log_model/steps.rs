@@ -414,8 +414,6 @@ impl Case {
             3 => (FaultyCall::Write, "index"),
             4 if self.flush == FlushMode::Journal => (FaultyCall::Write, "journal"),
             4 => (FaultyCall::Write, "snapshot"),
-            // Without a journal, what a failed sync has lost is not known after a restart, nor written again.
-            _ if self.flush == FlushMode::Os => (FaultyCall::Write, "snapshot"),
             _ => (FaultyCall::Sync, ""),
         };
         let nth = 1 + self.random.below(4);

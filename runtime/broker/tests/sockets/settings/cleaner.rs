@@ -139,9 +139,9 @@ async fn reads(scene: &mut Scene) -> String {
         scene.append(90_000).await;
     }
     scene.node.store.checkpoint().unwrap();
-    scene.fs.take_largest_read();
+    scene.fs.take_reads();
     assert_eq!(pass(scene), "compacted");
-    match scene.fs.take_largest_read() > 64 << 10 {
+    match scene.fs.take_reads().largest > 64 << 10 {
         true => "large reads".to_owned(),
         false => "small reads".to_owned(),
     }

@@ -1,10 +1,12 @@
 //! A disk that is full or fails: nothing acknowledged is lost, nothing half-written is seen.
 
 use std::io;
+use std::path::Path;
 
 use super::support::*;
+use crate::fs::FileSystem;
 use crate::testing::{Fault, FaultyCall};
-use crate::{AppendError, FlushMode, Health, Isolation};
+use crate::{AppendError, FlushMode, Health, Isolation, LogConfig};
 
 fn fault(call: FaultyCall, path: &str, kind: io::ErrorKind) -> Fault {
     Fault {
@@ -156,4 +158,57 @@ fn a_checkpoint_that_finds_no_room_is_taken_again_later() {
     rig = rig.cut_power_and_reopen(2);
     assert_eq!(rig.report.redone_entries, 0, "the second one has it");
     assert_eq!(values_from(&rig.log(0), 0, Isolation::Uncommitted).len(), 1);
+}
+
+#[test]
+fn what_a_failed_sync_has_lost_is_written_again_by_the_next_start() {
+    for path in [".log", "partition.metadata", ".index"] {
+        for seed in 0..20 {
+            let rig = Rig::new(FlushMode::Os);
+            let config = LogConfig {
+                segment_bytes: 700,
+                index_interval_bytes: 100,
+                ..LogConfig::keeping_all()
+            };
+            let log = rig.log_with(0, config);
+            for number in 0..30 {
+                append(&log, &[&format!("value {number}")]);
+            }
+            rig.fs
+                .inject(fault(FaultyCall::Sync, path, io::ErrorKind::Other));
+            rig.store.checkpoint().unwrap_err();
+            drop(log);
+            // The bytes are still seen, and the next sync reports success.
+            let rig = rig.kill_and_reopen(seed);
+            rig.store.checkpoint().unwrap();
+            assert!(!rig.fs.exists(Path::new("/data/failed-sync")).unwrap());
+            let rig = rig.cut_power_and_reopen(seed);
+            assert_eq!(rig.report.problems, [], "{path}, seed {seed}");
+            let found = values_from(&rig.log(0), 0, Isolation::LogEnd);
+            assert_eq!(found.len(), 30, "{path}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_does_not_keep_readers_from_a_segment_whose_index_is_damaged() {
+    let rig = Rig::new(FlushMode::Journal);
+    let config = LogConfig {
+        segment_bytes: 2000,
+        index_interval_bytes: 100,
+        ..LogConfig::keeping_all()
+    };
+    let log = rig.log_with(0, config);
+    for number in 0..60 {
+        append(&log, &[&format!("value {number}")]);
+    }
+    let index = log.dir().join("00000000000000000000.index");
+    drop(log);
+    let rig = rig.close_and_reopen();
+    rig.fs.damage(&index, 0, &[0xff; 8]);
+    rig.fs.set_capacity(Some(0));
+    let log = rig.log(0);
+    assert_eq!(values_from(&log, 0, Isolation::LogEnd).len(), 60);
+    let found = log.offset_for_timestamp(NOW_MS, Isolation::LogEnd).unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(0));
 }

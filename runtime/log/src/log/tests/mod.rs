@@ -3,6 +3,7 @@
 mod append_and_read;
 mod damage;
 mod failures;
+mod lookup_cost;
 mod many;
 mod model;
 mod producers;

@@ -250,6 +250,6 @@ fn a_cut_before_a_crash_is_no_damage_and_a_changed_note_of_it_is() {
     let report = inspect::verify(&fs, Path::new("/data"), true).unwrap();
     assert!(report.damages.iter().any(|damage| damage.path == note));
     let opened = LogStore::open(options(&Arc::new(killed), &rig.clock, FlushMode::Journal));
-    let refused = opened.err().expect("a damaged note is not passed over");
+    let refused = opened.expect_err("a damaged note is not passed over");
     assert!(refused.to_string().contains(TRUNCATIONS), "{refused}");
 }

@@ -73,7 +73,9 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut machine = self.fs.machine.lock();
         machine.check_on()?;
-        machine.largest_read = machine.largest_read.max(buf.len());
+        machine.reads.calls += 1;
+        machine.reads.bytes += buf.len() as u64;
+        machine.reads.largest = machine.reads.largest.max(buf.len());
         Ok(machine.disk.file(self.inode)?.read(buf, offset))
     }
 

@@ -49,6 +49,15 @@ pub struct Fault {
     pub kind: io::ErrorKind,
 }
 
+/// Reads of files that were asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    pub calls: u64,
+    pub bytes: u64,
+    /// Most bytes of one call.
+    pub largest: usize,
+}
+
 /// A simulated file system. Clones are handles to the same disk.
 #[derive(Clone)]
 pub struct SimFs {
@@ -79,8 +88,7 @@ struct Machine {
     capacity: Option<u64>,
     /// Calls that change something, counted.
     operations: u64,
-    /// Most bytes that one call has asked for.
-    largest_read: usize,
+    reads: Reads,
     /// The power goes off when so many operations are done.
     off_after: Option<u64>,
     off: bool,
@@ -128,7 +136,7 @@ impl SimFs {
             faults: Vec::new(),
             capacity,
             operations: 0,
-            largest_read: 0,
+            reads: Reads::default(),
             off_after: None,
             off: false,
             holds_syncs: false,
@@ -172,9 +180,9 @@ impl SimFs {
         self.machine.lock().operations
     }
 
-    /// Most bytes that one read has asked for since the last question.
-    pub fn take_largest_read(&self) -> usize {
-        std::mem::take(&mut self.machine.lock().largest_read)
+    /// What was read since the last question.
+    pub fn take_reads(&self) -> Reads {
+        std::mem::take(&mut self.machine.lock().reads)
     }
 
     /// Whether the power is off.
