@@ -14,6 +14,7 @@ const WATCH: Duration = Duration::from_secs(10);
 pub fn run(kind: SystemKind, _scale: f64) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let setup = Setup {
+        settings: &[],
         data_dir: dir.path(),
         durability: Durability::Os,
         pipeline: None,

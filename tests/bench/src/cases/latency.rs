@@ -55,6 +55,7 @@ fn run(
     let system = system::start(
         kind,
         &Setup {
+            settings: &[],
             data_dir: dir.path(),
             durability,
             pipeline,

@@ -21,6 +21,7 @@ pub fn run(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
         keep_bytes: 0,
     });
     let setup = Setup {
+        settings: &[],
         data_dir: dir.path(),
         durability: Durability::Os,
         pipeline,

@@ -1,5 +1,6 @@
 //! A client of a few lines, so that start-up times are the system's and not a client library's.
-//! Metadata version 1, Produce version 3 and Fetch version 4, which every broker of today answers.
+//! Metadata version 1, Produce version 3, Fetch version 4 and IncrementalAlterConfigs version 0, which every broker of
+//! today answers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,6 +11,9 @@ use anyhow::{Context, Result, ensure};
 const METADATA: i16 = 3;
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
+const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+/// A topic as a resource with settings.
+const TOPIC: u8 = 2;
 const ANSWER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 const READ_COMMITTED: u8 = 1;
 
@@ -103,6 +107,32 @@ impl RawClient {
         }
         let answer = self.call(FETCH, 4, &body)?;
         served(&answer, topic).context("an odd Fetch answer")
+    }
+
+    /// Changes settings of a topic.
+    pub fn alter_topic(&mut self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+        let string = |body: &mut Vec<u8>, text: &str| -> Result<()> {
+            body.extend(i16::try_from(text.len())?.to_be_bytes());
+            body.extend(text.as_bytes());
+            Ok(())
+        };
+        let mut body = Vec::new();
+        body.extend(1i32.to_be_bytes());
+        body.push(TOPIC);
+        string(&mut body, topic)?;
+        body.extend(i32::try_from(settings.len())?.to_be_bytes());
+        for (name, value) in settings {
+            string(&mut body, name)?;
+            body.push(0); // set
+            string(&mut body, value)?;
+        }
+        body.push(0); // not only to be checked
+        let answer = self.call(INCREMENTAL_ALTER_CONFIGS, 0, &body)?;
+        // throttle i32, resource count i32; each: error i16
+        let code = answer.get(8..10).context("a short answer")?;
+        let code = i16::from_be_bytes([code[0], code[1]]);
+        ensure!(code == 0, "{topic} refuses {settings:?} with {code}");
+        Ok(())
     }
 
     fn call(&mut self, api: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {

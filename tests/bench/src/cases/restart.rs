@@ -96,6 +96,7 @@ fn milliseconds(begun: Instant) -> f64 {
 
 fn start(data_dir: &Path, durability: Durability) -> Result<Millstream> {
     Millstream::start(&Setup {
+        settings: &[],
         data_dir,
         durability,
         pipeline: None,

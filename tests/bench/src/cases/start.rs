@@ -49,6 +49,7 @@ fn milliseconds(begun: Instant) -> f64 {
 
 fn millstream_metadata(dir: &Path) -> Result<f64> {
     let setup = Setup {
+        settings: &[],
         data_dir: dir,
         durability: Durability::Flushed,
         pipeline: None,
@@ -67,6 +68,7 @@ fn millstream_outputs(dir: &Path) -> Result<f64> {
         keep_bytes: 0,
     });
     let with_pipeline = Setup {
+        settings: &[],
         data_dir: dir,
         durability: Durability::Flushed,
         pipeline,
@@ -77,6 +79,7 @@ fn millstream_outputs(dir: &Path) -> Result<f64> {
     node.stop()?;
     median(ROUNDS, || {
         let broker_alone = Millstream::start(&Setup {
+            settings: &[],
             pipeline: None,
             ..with_pipeline
         })?;
@@ -105,6 +108,7 @@ fn millstream_outputs(dir: &Path) -> Result<f64> {
 /// The peer's address is known from a first start, which also formats its folder.
 fn kafka_metadata(dir: &Path) -> Result<f64> {
     let setup = Setup {
+        settings: &[],
         data_dir: dir,
         durability: Durability::Os,
         pipeline: None,

@@ -27,6 +27,7 @@ pub fn run(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
     };
     let dir = tempfile::tempdir()?;
     let setup = Setup {
+        settings: &[],
         data_dir: dir.path(),
         durability: Durability::Os,
         pipeline: None,

@@ -63,13 +63,13 @@ impl Peer {
 impl Kafka {
     pub fn start(setup: &Setup<'_>) -> Result<Kafka> {
         let peer = Peer::new(setup.data_dir)?;
-        let flush = match setup.durability {
-            Durability::Os => "",
-            Durability::Flushed => "log.flush.interval.messages=1",
-        };
+        let mut settings = setup.settings.to_vec();
+        if setup.durability == Durability::Flushed {
+            settings.push("log.flush.interval.messages=1");
+        }
         // The broker outlives the script, so it must not hold the pipe that we read to its end.
         let mut start = peer.command(&["start"]);
-        start.env("EXTRA", flush);
+        start.env("EXTRA", settings.join("\n"));
         let started = start.stdout(Stdio::null()).status()?;
         if !started.success() {
             bail!("Kafka did not start: {started}");
@@ -116,6 +116,24 @@ impl System for Kafka {
             .into_iter()
             .chain(self.streams.as_ref().map(Child::id))
             .collect()
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.peer.dir.join("logs")
+    }
+
+    fn compaction_time(&self, topic: &str) -> Result<Option<Duration>> {
+        let said = std::fs::read_to_string(self.peer.dir.join("broker.log"))?;
+        let pass = format!("cleaned log {topic}-0 ");
+        let Some((_, said)) = said.rsplit_once(&pass) else {
+            return Ok(None);
+        };
+        // "2,048.0 MB of log processed in 15.9 seconds (…)", on the next line
+        let seconds = said
+            .split_once("of log processed in ")
+            .and_then(|(_, rest)| rest.split_once(" seconds"))
+            .map(|(seconds, _)| seconds.replace(',', "").parse());
+        Ok(seconds.transpose()?.map(Duration::from_secs_f64))
     }
 }
 

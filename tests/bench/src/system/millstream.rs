@@ -1,6 +1,7 @@
 //! Our own node: one process is broker and pipeline.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use millstream_end_to_end::{Node, NodeCommand};
@@ -10,12 +11,14 @@ use super::{Durability, INPUT, OUTPUT, PipelineSetup, Setup, System};
 #[derive(Debug)]
 pub struct Millstream {
     node: Node,
+    data_dir: PathBuf,
 }
 
 impl Millstream {
     pub fn start(setup: &Setup<'_>) -> Result<Millstream> {
         Ok(Millstream {
             node: command(setup)?.start()?,
+            data_dir: data_dir(setup),
         })
     }
 
@@ -44,11 +47,31 @@ impl System for Millstream {
     fn processes(&self) -> Vec<u32> {
         vec![self.node.id()]
     }
+
+    fn logs(&self) -> PathBuf {
+        self.data_dir.clone()
+    }
+
+    fn compaction_time(&self, topic: &str) -> Result<Option<Duration>> {
+        let written = std::fs::read_to_string(self.data_dir.join("cleaner-offset-checkpoint"));
+        let pass = format!("{topic} 0 ");
+        if !written.is_ok_and(|text| text.lines().any(|line| line.starts_with(&pass))) {
+            return Ok(None);
+        }
+        let (_, metrics) = self.node.http_get("/metrics")?;
+        let mut lines = metrics.lines();
+        let seconds =
+            lines.find_map(|line| line.strip_prefix("millstream_cleaner_last_pass_seconds "));
+        Ok(seconds
+            .map(str::parse)
+            .transpose()?
+            .map(Duration::from_secs_f64))
+    }
 }
 
 /// How the node is started; the manifest is written beside its data.
 fn command(setup: &Setup<'_>) -> Result<NodeCommand> {
-    let data_dir = setup.data_dir.join("data");
+    let data_dir = data_dir(setup);
     let command = match setup.pipeline {
         Some(pipeline) => NodeCommand::run(&write_manifest(setup.data_dir, pipeline)?, &data_dir),
         None => NodeCommand::serve(&data_dir),
@@ -57,7 +80,12 @@ fn command(setup: &Setup<'_>) -> Result<NodeCommand> {
         Durability::Os => "os",
         Durability::Flushed => "journal",
     };
-    Ok(command.arguments(["--flush", flush]))
+    let settings = setup.settings.iter().flat_map(|one| ["--set", one]);
+    Ok(command.arguments(["--flush", flush]).arguments(settings))
+}
+
+fn data_dir(setup: &Setup<'_>) -> PathBuf {
+    setup.data_dir.join("data")
 }
 
 fn write_manifest(dir: &Path, pipeline: PipelineSetup) -> Result<PathBuf> {

@@ -4,7 +4,7 @@ mod kafka;
 mod millstream;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -52,6 +52,10 @@ pub trait System {
     fn address(&self) -> String;
     /// The processes whose CPU and memory count.
     fn processes(&self) -> Vec<u32>;
+    /// Where the partitions' folders lie.
+    fn logs(&self) -> PathBuf;
+    /// How long the last pass of the cleaner over the topic's only partition took; none when there was none.
+    fn compaction_time(&self, topic: &str) -> Result<Option<Duration>>;
 }
 
 /// What to start.
@@ -61,6 +65,8 @@ pub struct Setup<'a> {
     pub durability: Durability,
     /// The pipeline, with its commit interval in milliseconds.
     pub pipeline: Option<PipelineSetup>,
+    /// Broker settings by Kafka's names, as `log.cleaner.threads=1`.
+    pub settings: &'a [&'a str],
 }
 
 #[derive(Debug, Clone, Copy)]

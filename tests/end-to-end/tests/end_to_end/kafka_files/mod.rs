@@ -1,5 +1,6 @@
 //! Kafka's reader over our files, and ours over Kafka's: the same batches, records, indexes.
 
+mod compacted;
 mod engine;
 mod printed;
 
@@ -204,7 +205,7 @@ fn kafka_reads_our_files_as_we_do() -> Result<()> {
         files(&data.join("transactions-0"), "log")?.len() > 1,
         "one segment says little"
     );
-    check_internal_topics(&jars, &data)?;
+    check_internal_topics(&jars, &data, "codecs")?;
     let path = data.display().to_string();
     let verified = millstream(&["log", "verify", "--deep", &path])?;
     ensure!(verified.status.success(), "{verified:?}");
@@ -213,13 +214,14 @@ fn kafka_reads_our_files_as_we_do() -> Result<()> {
     Ok(())
 }
 
-/// The decoders for the internal topics understand what is there.
-fn check_internal_topics(jars: &str, data: &Path) -> Result<()> {
+/// The decoders for the internal topics understand what is there: that the group `readers` has offsets of `consumed`,
+/// and that the transaction of `three` was aborted.
+fn check_internal_topics(jars: &str, data: &Path, consumed: &str) -> Result<()> {
     for (topic, option, words) in [
         (
             "__consumer_offsets-",
             "--offsets-decoder",
-            ["readers", "codecs"],
+            ["readers", consumed],
         ),
         (
             "__transaction_state-",

@@ -1,4 +1,4 @@
-//! Compaction: how many bytes of log one thread compacts in a second, and what writers feel of it meanwhile.
+//! A pass over a log of our engine, in this process.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,26 +9,18 @@ use millstream_log::{
     AppendOptions, CleanerOptions, CleanupPolicy, FlushMode, LogConfig, LogId, LogStore,
     StoreOptions,
 };
-use millstream_records::{BatchBuilder, BatchOptions};
 use uuid::Uuid;
 
+use super::{RECORD_BYTES, RECORDS_PER_BATCH, batch, p99_us};
 use crate::report::Figure;
-use crate::system::SystemKind;
 
 const LOG_BYTES: f64 = 4e9;
-const RECORD_BYTES: u64 = 200;
-const KEY_BYTES: usize = 16;
-/// One key in so many records is live.
+/// One record in so many is live.
 const RECORDS_PER_KEY: u64 = 10;
-const RECORDS_PER_BATCH: u64 = 320;
 /// How often the writer beside the pass writes.
 const WRITE_EVERY: Duration = Duration::from_millis(1);
-const TIMESTAMP_MS: i64 = 1_700_000_000_000;
 
-pub fn run(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
-    if kind != SystemKind::Millstream {
-        bail!("this case runs our log engine only");
-    }
+pub fn run(scale: f64) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let store = open(dir.path())?;
     let compacted = LogConfig {
@@ -42,7 +34,10 @@ pub fn run(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
     let records = (LOG_BYTES * scale) as u64 / RECORD_BYTES;
     let keys = (records / RECORDS_PER_KEY).max(1);
     for number in 0..records / RECORDS_PER_BATCH {
-        log.append(&mut batch(number, keys)?, AppendOptions::client(0))?;
+        log.append(
+            &mut batch(number, RECORDS_PER_BATCH, keys)?,
+            AppendOptions::client(0),
+        )?;
     }
     log.roll_active()?;
     store.checkpoint()?;
@@ -65,13 +60,13 @@ pub fn run(kind: SystemKind, scale: f64) -> Result<Vec<Figure>> {
     let live = report.bytes_after as f64 / report.bytes_before as f64;
     Ok(vec![
         Figure::new(
-            "mb_per_s",
+            "engine_mb_per_s",
             report.bytes_before as f64 / took.as_secs_f64() / 1e6,
         )
         .aim(">= 500"),
-        Figure::new("left_percent", 100.0 * live),
-        Figure::new("append_p99_us_without", p99_us(quiet)),
-        Figure::new("append_p99_us_beside", p99_us(beside)),
+        Figure::new("engine_left_percent", 100.0 * live),
+        Figure::new("engine_append_p99_us_without", p99_us(quiet)),
+        Figure::new("engine_append_p99_us_beside", p99_us(beside)),
     ])
 }
 
@@ -95,20 +90,6 @@ fn id(topic: &str) -> LogId {
     }
 }
 
-/// A batch of records of 200 bytes each whose keys are spread over `keys`.
-fn batch(number: u64, keys: u64) -> Result<Vec<u8>> {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    // Length, attributes, two deltas, two lengths and a header count take about 10 bytes.
-    let value = [b'v'; RECORD_BYTES as usize - KEY_BYTES - 10];
-    for index in 0..RECORDS_PER_BATCH {
-        let record = number * RECORDS_PER_BATCH + index;
-        let key = record.wrapping_mul(0x9E37_79B9_7F4A_7C15) % keys;
-        let key = format!("{key:0KEY_BYTES$}");
-        builder.append(TIMESTAMP_MS, Some(key.as_bytes()), Some(&value), [])?;
-    }
-    Ok(builder.build()?)
-}
-
 /// Appends a batch now and then; how long each took.
 fn append_for(
     log: &millstream_log::Log,
@@ -117,17 +98,11 @@ fn append_for(
     let begun = Instant::now();
     let mut times = Vec::new();
     while goes_on(begun) {
-        let mut bytes = batch(0, 100)?;
+        let mut bytes = batch(0, RECORDS_PER_BATCH, 100)?;
         let each = Instant::now();
         log.append(&mut bytes, AppendOptions::client(0))?;
         times.push(each.elapsed());
         std::thread::sleep(WRITE_EVERY);
     }
     Ok(times)
-}
-
-fn p99_us(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    let at = times.len() * 99 / 100;
-    times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }
