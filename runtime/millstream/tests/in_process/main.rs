@@ -9,4 +9,5 @@ mod history;
 mod power_cut;
 mod producer;
 mod rig;
+mod sources_compacted;
 mod wasm_setup;
