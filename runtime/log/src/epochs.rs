@@ -12,6 +12,8 @@ use crate::checkpoint::EpochStart;
 pub(crate) struct LeaderEpochs {
     entries: Vec<EpochStart>,
     table: EpochTable,
+    /// The log's own files have all entries, and this one as the last.
+    announced: Option<EpochStart>,
 }
 
 /// The same entries, as readers that hold no lock of the log see them.
@@ -31,6 +33,7 @@ impl LeaderEpochs {
 
     /// Takes what a checkpoint file held: rising epochs.
     pub(crate) fn replace(&mut self, entries: Vec<EpochStart>) {
+        self.announced = None;
         self.entries.clear();
         for entry in entries {
             self.assign(entry.epoch, entry.start_offset);
@@ -67,6 +70,34 @@ impl LeaderEpochs {
         true
     }
 
+    /// All entries when `epoch` writes at `start_offset` next; the caller writes them to the log's files.
+    pub(crate) fn announce(&mut self, epoch: i32, start_offset: i64) -> Vec<EpochStart> {
+        let mut next = Self {
+            entries: self.entries.clone(),
+            ..Self::default()
+        };
+        next.assign(epoch, start_offset);
+        self.announced = next.entries.last().copied();
+        next.entries
+    }
+
+    /// Whether the log's files say already that `epoch` writes at `start_offset`.
+    pub(crate) fn is_announced(&self, epoch: i32, start_offset: i64) -> bool {
+        self.announced.is_some_and(|announced| {
+            announced.epoch == epoch
+                && (self.latest() == Some(epoch) || announced.start_offset == start_offset)
+        })
+    }
+
+    /// Whether the log's files have what is known here.
+    pub(crate) fn has_announced(&self) -> bool {
+        self.announced.is_some() && self.entries.last() == self.announced.as_ref()
+    }
+
+    pub(crate) fn forget_announced(&mut self) {
+        self.announced = None;
+    }
+
     /// The greatest known epoch that is at most `epoch`, and where it ends: the start of the next, or the log end.
     pub(crate) fn end_offset(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
         let after = self.entries.partition_point(|entry| entry.epoch <= epoch);
@@ -83,6 +114,7 @@ impl LeaderEpochs {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.start_offset < end);
         self.show();
+        self.announced = None;
         self.entries.len() != before
     }
 
@@ -140,6 +172,25 @@ mod tests {
         assert!(!same.assign(1, 7), "an epoch starts once");
         assert!(!same.assign(0, 7), "an older epoch cannot start");
         assert!(!same.assign(-1, 7), "no epoch is not an epoch");
+    }
+
+    #[test]
+    fn an_epoch_is_announced_once_and_anew_after_a_cut() {
+        let mut epochs = epochs(&[(1, 0)]);
+        assert!(!epochs.is_announced(1, 5));
+        assert_eq!(epochs.announce(1, 5), epochs.entries());
+        assert!(epochs.is_announced(1, 9) && epochs.has_announced());
+        assert!(!epochs.is_announced(2, 9));
+        let next = epochs.announce(2, 9);
+        assert_eq!((next[1].epoch, next[1].start_offset), (2, 9));
+        assert!(epochs.is_announced(2, 9) && !epochs.has_announced());
+        assert!(!epochs.is_announced(2, 10), "it began elsewhere");
+        epochs.assign(2, 9);
+        assert!(epochs.is_announced(2, 10) && epochs.has_announced());
+        assert!(epochs.truncate_to(9));
+        assert!(!epochs.is_announced(1, 9));
+        epochs.announce(1, 9);
+        assert!(!epochs.truncate_to(50) && !epochs.is_announced(1, 9));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 
 use millstream_records::{BatchHeader, BatchView, HEADER_LEN};
 
+use crate::log::Placing;
 use crate::segment::Segment;
 
 /// Why a segment cannot be read to its end.
@@ -26,6 +27,7 @@ pub(super) struct Buffer {
 /// Walks all batches of a segment that is written no more.
 pub(super) struct Blocks<'a> {
     segment: &'a Segment,
+    placing: Placing,
     buffer: &'a mut Buffer,
     block_bytes: usize,
     /// Where in the segment the buffer begins, and how much of it is filled.
@@ -37,9 +39,15 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(segment: &'a Segment, buffer: &'a mut Buffer, block_bytes: usize) -> Self {
+    pub(super) fn new(
+        segment: &'a Segment,
+        placing: Placing,
+        buffer: &'a mut Buffer,
+        block_bytes: usize,
+    ) -> Self {
         Self {
             segment,
+            placing,
             buffer,
             block_bytes: block_bytes.max(HEADER_LEN),
             buffer_at: 0,
@@ -49,7 +57,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The next batch and where it begins; none at the end. Its CRC is right.
+    /// The next batch and where it begins; none at the end. Its CRC is right, and it belongs there.
     pub(super) fn next(&mut self) -> Result<Option<(u64, BatchView<'_>)>, BlockError> {
         let position = self.buffer_at + self.next as u64;
         let remaining = self.end - position;
@@ -77,6 +85,7 @@ impl<'a> Blocks<'a> {
         let batch = BatchView::parse(&self.buffer.bytes[start..start + size])
             .and_then(|batch| batch.verify_crc().map(|()| batch))
             .map_err(|error| damaged(error.to_string()))?;
+        self.placing.check(position, &header).map_err(damaged)?;
         Ok(Some((position, batch)))
     }
 

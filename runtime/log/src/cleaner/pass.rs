@@ -15,7 +15,7 @@ use super::recovery;
 use super::successor::Successor;
 use super::transactions::Transactions;
 use crate::failpoint;
-use crate::log::{CompactionView, Log};
+use crate::log::{CompactionView, Log, Placing};
 use crate::segment::Segment;
 
 /// What a pass may use.
@@ -162,7 +162,8 @@ impl Pass<'_> {
         transactions: &mut Transactions,
         hashes: &mut Vec<(KeyHash, i64)>,
     ) -> Result<Result<(), MapFull>, PassEnd> {
-        let mut blocks = Blocks::new(segment, &mut self.buffer, self.limits.block_bytes);
+        let placing = placing(self.log, segment)?;
+        let mut blocks = Blocks::new(segment, placing, &mut self.buffer, self.limits.block_bytes);
         let mut unpaid = 0;
         while let Some((position, batch)) =
             blocks.next().map_err(|error| read_failed(segment, error))?
@@ -223,7 +224,9 @@ impl Pass<'_> {
         let mut is_changed = false;
         let mut dropped_last: Option<BatchHeader> = None;
         for segment in old {
-            let mut blocks = Blocks::new(segment, &mut self.buffer, self.limits.block_bytes);
+            let placing = placing(self.log, segment)?;
+            let mut blocks =
+                Blocks::new(segment, placing, &mut self.buffer, self.limits.block_bytes);
             let mut unpaid = 0;
             while let Some((position, batch)) =
                 blocks.next().map_err(|error| read_failed(segment, error))?
@@ -313,6 +316,15 @@ fn last_records(log: &Log) -> HashMap<i64, LastRecord> {
             (producer.producer_id, last)
         })
         .collect()
+}
+
+/// What the batches of a segment are compared with. One that is known to have lost batches is not copied: its
+/// successor would not tell that anything was lost.
+fn placing(log: &Log, segment: &Arc<Segment>) -> Result<Placing, CleanError> {
+    match segment.damages().into_iter().next() {
+        Some(region) => Err(damaged(segment, region.position, region.reason)),
+        None => Ok(log.placing(segment)),
+    }
 }
 
 fn read_failed(segment: &Segment, error: BlockError) -> CleanError {

@@ -3,19 +3,21 @@
 //! | found | means | done |
 //! |---|---|---|
 //! | `.cleaned` | the new segment may not be whole | removed, and with it every `.swap` from its base offset on |
-//! | `.log.swap` | it is whole and durable, the old ones may still be there | those that it covers are removed, it gets its name |
+//! | `.log.swap` | it was whole and durable, the old ones may still be there | those that it covers are removed, it gets its name |
+//! | the same, damaged | it has decayed since | removed if the old ones are all still there |
 //! | another `.swap` | its `.log` has its name already | removed: indexes are built anew |
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-
-use millstream_records::{BatchHeader, HEADER_LEN};
+use std::sync::Arc;
 
 use super::error::CleanError;
 use crate::fs::{DirEntry, FileSystem, OpenMode};
 use crate::log::Log;
-use crate::segment::{SegmentFile, Suffix, path_of, path_with};
+use crate::segment::{
+    Piece, SegmentFile, Sidecar, Stretch, Suffix, Surroundings, Walk, path_of, path_with,
+};
 
 /// Ends or undoes the swaps in a partition's directory, which has these entries. True when names were changed.
 pub(crate) fn finish_swaps(
@@ -48,10 +50,22 @@ pub(crate) fn finish_swaps(
         fs.remove_file(&path_with(dir, base, kind, Suffix::Cleaned))?;
         is_changed = true;
     }
-    for base in &whole {
+    for base in whole.clone() {
+        let swap = Swap::read(fs, dir, base)?;
+        if !swap.is_sound && swap.can_be_undone(fs, dir, entries)? {
+            tracing::warn!(dir = %dir.display(), base, "a compacted segment is damaged; those that it was made of stay");
+            // Its batches last: as long as they are there, all this is done again.
+            let mut files: Vec<_> = suffixed(Suffix::Swap).filter(|one| one.1 == base).collect();
+            files.sort_unstable_by_key(|(kind, _)| *kind == SegmentFile::Log);
+            for (kind, base) in files {
+                fs.remove_file(&path_with(dir, base, kind, Suffix::Swap))?;
+            }
+            whole.remove(&base);
+            is_changed = true;
+            continue;
+        }
         tracing::info!(dir = %dir.display(), base, "a compacted segment takes its place");
-        let end = end_of(fs, &path_with(dir, *base, SegmentFile::Log, Suffix::Swap))?;
-        remove_covered(fs, dir, entries, *base, end)?;
+        remove_covered(fs, dir, entries, base, swap.end)?;
     }
     if is_changed || !whole.is_empty() {
         fs.sync_dir(dir)?;
@@ -124,22 +138,60 @@ fn remove_covered(
     Ok(())
 }
 
-/// The offset behind the last batch of a file; its base offset's place does not matter when it has none.
-fn end_of(fs: &dyn FileSystem, path: &Path) -> io::Result<i64> {
-    let file = fs.open(path, OpenMode::Read)?;
-    let len = file.len()?;
-    let mut position = 0;
-    let mut end = i64::MIN;
-    let mut bytes = [0; HEADER_LEN];
-    while position + HEADER_LEN as u64 <= len {
-        file.read_exact_at(&mut bytes, position)?;
-        let Ok(header) = BatchHeader::parse(&bytes) else {
-            break;
+/// A compacted segment that is about to take its place.
+struct Swap {
+    base: i64,
+    /// The offset behind its last one: it covers every segment that begins before.
+    end: i64,
+    /// Nothing in it has changed since it was written.
+    is_sound: bool,
+}
+
+impl Swap {
+    fn read(fs: &dyn FileSystem, dir: &Path, base: i64) -> io::Result<Self> {
+        let path = |kind| path_with(dir, base, kind, Suffix::Swap);
+        let sidecar = Sidecar::read(fs, &path(SegmentFile::Checksums))?;
+        let known_end = sidecar.as_ref().and_then(|sidecar| sidecar.end_offset);
+        let file = fs.open(&path(SegmentFile::Log), OpenMode::Read)?;
+        let len = file.len()?;
+        let mut is_sound = sidecar.as_ref().is_none_or(|one| one.log_bytes == len);
+        let around = Surroundings {
+            lower: base,
+            upper: known_end.unwrap_or(i64::MAX),
+            epochs: &[],
         };
-        end = header.next_offset();
-        position += header.size_in_bytes() as u64;
+        let places: Arc<[Stretch]> = sidecar.map_or_else(Arc::default, |one| one.stretches.into());
+        let mut walk = Walk::new(file, 0, len, around, &[]).with_places(&places);
+        let mut end = base;
+        while let Some(piece) = walk.next()? {
+            match piece {
+                Piece::Batch(batch) => end = batch.header.next_offset(),
+                Piece::Damage(_) => is_sound = false,
+            }
+        }
+        Ok(Self {
+            base,
+            end: known_end.unwrap_or(end),
+            is_sound,
+        })
     }
-    Ok(end)
+
+    /// Whether all segments that it was made of still have their names.
+    fn can_be_undone(
+        &self,
+        fs: &dyn FileSystem,
+        dir: &Path,
+        entries: &[DirEntry],
+    ) -> io::Result<bool> {
+        let is_leaving = entries.iter().any(|entry| {
+            let digits = entry.name.split('.').next().unwrap_or("");
+            Suffix::is_deleted(&entry.name)
+                && digits.parse().is_ok_and(|found: i64| {
+                    (self.base..self.end.max(self.base + 1)).contains(&found)
+                })
+        });
+        Ok(!is_leaving && fs.exists(&path_of(dir, self.base, SegmentFile::Log))?)
+    }
 }
 
 #[cfg(test)]

@@ -72,13 +72,8 @@ impl<'a> Successor<'a> {
     }
 
     fn note(&mut self, header: &BatchHeader) {
-        let size = self.out.len() - self.noted;
-        self.batches.push(IndexedBatch {
-            position: self.segment.size() + self.noted as u64,
-            size: u32::try_from(size).expect("a batch's length is an i32"),
-            last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp,
-        });
+        let position = self.segment.size() + self.noted as u64;
+        self.batches.push(IndexedBatch::new(position, header));
         self.noted = self.out.len();
     }
 
@@ -104,8 +99,9 @@ impl<'a> Successor<'a> {
         view: &CompactionView,
         old: &[Arc<Segment>],
     ) -> Result<bool, CleanError> {
+        let end = old.last().and_then(|last| self.log.end_of_rolled(last));
         let placed = self
-            .make_whole(old)
+            .make_whole(old, end)
             .and_then(|()| self.log.put_compacted(view, old, &self.segment));
         if !self.log.has_segment(&self.segment) {
             self.abandon();
@@ -113,9 +109,9 @@ impl<'a> Successor<'a> {
         placed.map_err(|source| CleanError::io("swapping segments of", self.log.dir(), source))
     }
 
-    fn make_whole(&self, old: &[Arc<Segment>]) -> io::Result<()> {
+    fn make_whole(&self, old: &[Arc<Segment>], end_offset: Option<i64>) -> io::Result<()> {
         let fs = &**self.log.open_files().fs();
-        self.segment.seal(fs)?;
+        self.segment.seal(fs, end_offset)?;
         // Retention goes by it where records have no timestamps: they are not younger than they were.
         if let Some(last) = old.last()
             && self.segment.size() > 0

@@ -245,6 +245,14 @@ impl<E: IndexEntry> EntryFile<E> {
         }
     }
 
+    /// Takes the index for empty, whatever its file holds.
+    pub(crate) fn forget(&mut self) {
+        self.written = 0;
+        self.pending.clear();
+        self.crc = Some(0);
+        self.last = Some(None);
+    }
+
     /// Keeps the first `count` entries.
     pub(crate) fn truncate(&mut self, count: usize) -> io::Result<()> {
         if count < self.len() {

@@ -157,10 +157,14 @@ impl NodeCheck<'_> {
                 .iter()
                 .find(|log| log.topic_id == metadata.topic_id && log.partition == partition);
             known.synced = log.map(|log| (log.segment_base, log.segment_size));
+            known.log_start = log.filter(|_| !known.is_open).map(|log| log.log_start);
             if let Some(log) = log.filter(|_| !known.is_closed) {
                 match CutNotes::read(&**self.fs, dir, log.incarnation) {
                     Ok(notes) => {
                         let cut = notes.deepest_since(Lsn(log.lsn), log.recovery_point);
+                        if cut.is_some() {
+                            known.log_start = None;
+                        }
                         let cut = cut.map(|cut| (cut.segment_base, cut.segment_size));
                         known.synced = cut.or(known.synced);
                     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use millstream_records::{BatchView, Compression};
 
@@ -17,7 +18,7 @@ use crate::checkpoint::{
 };
 use crate::fs::{File, FileSystem, OpenMode};
 use crate::index::Checksum;
-use crate::segment::{Piece, SegmentFile, Sidecar, Surroundings, Walk, path_of};
+use crate::segment::{Piece, SegmentFile, Sidecar, Stretch, Surroundings, Walk, path_of};
 
 /// A batch is decompressed to at most this much when its records are looked at.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
@@ -31,6 +32,8 @@ pub(super) struct Known {
     pub(super) is_closed: bool,
     /// Base offset of the active segment, and its bytes that are synced.
     pub(super) synced: Option<(i64, u64)>,
+    /// Where the log begins, by the checkpoint; nothing is known of it while a node may move it.
+    pub(super) log_start: Option<i64>,
     /// Where the log begins and ends; of a node that was closed.
     pub(super) offsets: Option<Range<i64>>,
     /// Records are decoded too, not only checksums computed.
@@ -75,10 +78,10 @@ pub(super) fn verify_partition(
         }
     }
     segments.retain(|_, kinds| kinds.contains(&SegmentFile::Log));
-    if let (Some(offsets), Some(first)) = (&known.offsets, segments.keys().next())
-        && offsets.start < *first
+    if let (Some(log_start), Some(first)) = (known.log_start, segments.keys().next())
+        && log_start < *first
     {
-        report.damages.push(missing(dir, offsets.start));
+        report.damages.push(missing(dir, log_start));
     }
     if let Some((base, size)) = known.synced
         && size > 0
@@ -149,6 +152,15 @@ fn if_there<T>(known: &Known, result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// What is known of a segment's batches beside their bytes.
+struct Extent {
+    base_offset: i64,
+    next_base: Option<i64>,
+    /// What lies behind may be half written.
+    sound_to: u64,
+    places: Arc<[Stretch]>,
+}
+
 struct PartitionCheck<'a> {
     fs: &'a dyn FileSystem,
     dir: &'a Path,
@@ -185,7 +197,13 @@ impl PartitionCheck<'_> {
         }
         self.report.segments += 1;
         if !is_settled {
-            return self.walk(&path, file, base_offset, next_base, sound_to, None);
+            let extent = Extent {
+                base_offset,
+                next_base,
+                sound_to,
+                places: Arc::default(),
+            };
+            return self.walk(&path, file, &extent, None);
         }
         let paths = [
             SegmentFile::OffsetIndex,
@@ -193,7 +211,10 @@ impl PartitionCheck<'_> {
             SegmentFile::AbortedIndex,
         ]
         .map(|kind| self.path(base_offset, kind));
-        self.check_sidecar(base_offset, &path, len, &paths)?;
+        let sidecar = self.check_sidecar(base_offset, &path, len, &paths)?;
+        if let (Some(sidecar), Some(next)) = (&sidecar, next_base) {
+            self.check_end(sidecar, len, next);
+        }
         let [offset_path, time_path, aborted_path] = &paths;
         let offsets = self.entries(read_offset_index(self.fs, offset_path, base_offset))?;
         let times = self.entries(read_time_index(self.fs, time_path, base_offset))?;
@@ -203,14 +224,29 @@ impl PartitionCheck<'_> {
             (time_path, &times),
             (aborted_path, &aborted),
         );
-        self.walk(
-            &path,
-            file,
+        let extent = Extent {
             base_offset,
             next_base,
             sound_to,
-            Some(crosscheck),
-        )
+            places: sidecar.map_or_else(Arc::default, |sidecar| sidecar.stretches.into()),
+        };
+        self.walk(&path, file, &extent, Some(crosscheck))
+    }
+
+    /// What follows a segment must begin where its checksums say that it ends.
+    fn check_end(&mut self, sidecar: &Sidecar, len: u64, next: i64) {
+        if let Some(end) = sidecar.end_offset
+            && sidecar.log_bytes == len
+            && end < next
+        {
+            let mut damage = missing(self.dir, end);
+            damage.offsets = Some(end..next);
+            // Its other files may have told already.
+            self.report.damages.retain(|one| {
+                one.path != damage.path || one.position != 0 || one.offsets.is_some()
+            });
+            self.report.damages.push(damage);
+        }
     }
 
     /// The sound entries of an index; an index need not be there.
@@ -228,21 +264,20 @@ impl PartitionCheck<'_> {
     fn walk(
         &mut self,
         path: &Path,
-        file: std::sync::Arc<dyn File>,
-        base_offset: i64,
-        next_base: Option<i64>,
-        sound_to: u64,
+        file: Arc<dyn File>,
+        extent: &Extent,
         mut crosscheck: Option<Crosscheck<'_>>,
     ) -> io::Result<()> {
         let around = Surroundings {
-            lower: base_offset,
-            upper: next_base
+            lower: extent.base_offset,
+            upper: extent
+                .next_base
                 .or(self.known.offsets.as_ref().map(|offsets| offsets.end))
                 .unwrap_or(i64::MAX),
             epochs: self.epochs,
         };
         let end = file.len()?;
-        let mut walk = Walk::new(file, 0, end, around, &[]);
+        let mut walk = Walk::new(file, 0, end, around, &[]).with_places(&extent.places);
         while let Some(piece) = walk.next()? {
             match piece {
                 Piece::Batch(batch) => {
@@ -275,7 +310,7 @@ impl PartitionCheck<'_> {
                         offsets: Some(region.first_offset..region.next_offset),
                         reason: region.reason,
                     };
-                    let is_unfinished = region.position >= sound_to && region.end == end;
+                    let is_unfinished = region.position >= extent.sound_to && region.end == end;
                     if !is_unfinished {
                         self.report.damages.push(damage);
                     } else if !self.known.is_open {
@@ -296,7 +331,7 @@ impl PartitionCheck<'_> {
         log: &Path,
         len: u64,
         indexes: &[PathBuf; 3],
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Sidecar>> {
         let path = self.path(base_offset, SegmentFile::Checksums);
         let Some(sidecar) =
             Sidecar::read(self.fs, &self.path(base_offset, SegmentFile::Checksums))?
@@ -305,13 +340,13 @@ impl PartitionCheck<'_> {
                 let reason = "the checksums do not add up; they are written anew by the next start";
                 self.report.damages.push(Damage::new(&path, 0, reason));
             }
-            return Ok(());
+            return Ok(None);
         };
         if len < sidecar.log_bytes {
             let reason = format!("the file ends here, it had {} bytes", sidecar.log_bytes);
             self.report.damages.push(Damage::new(log, len, reason));
         }
-        for (index, expected) in indexes.iter().zip(sidecar.indexes) {
+        for (index, expected) in indexes.iter().zip(&sidecar.indexes) {
             let found = match checksum(self.fs, index) {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -319,7 +354,7 @@ impl PartitionCheck<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            if found != expected {
+            if found != *expected {
                 let reason = format!(
                     "the index has {} bytes with CRC-32C {:#010x}, its checksums say {} bytes with {:#010x}",
                     found.bytes, found.crc, expected.bytes, expected.crc
@@ -327,7 +362,7 @@ impl PartitionCheck<'_> {
                 self.report.damages.push(Damage::new(index, 0, reason));
             }
         }
-        Ok(())
+        Ok(Some(sidecar))
     }
 }
 

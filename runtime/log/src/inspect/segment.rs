@@ -8,7 +8,7 @@ use millstream_records::BatchHeader;
 
 use super::Damage;
 use crate::fs::{FileSystem, OpenMode};
-use crate::segment::{Piece, SegmentFile, Surroundings, Walk};
+use crate::segment::{Piece, SegmentFile, Sidecar, Surroundings, Walk, path_of};
 
 /// What comes next in a segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,19 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Opens a segment file. Its base offset comes from its name; a file of another name may begin anywhere.
+    /// Opens a segment file. Its base offset comes from its name; a file of another name may begin anywhere. What its
+    /// checksums say of its batches' places, when they lie beside it, is compared too.
     pub fn open(fs: &dyn FileSystem, path: &Path) -> io::Result<Self> {
         let file = fs.open(path, OpenMode::Read)?;
         let name = path.file_name().and_then(|name| name.to_str());
-        let lower = match name.and_then(SegmentFile::parse) {
-            Some((SegmentFile::Log, base_offset)) => base_offset,
-            _ => 0,
+        let (lower, sidecar) = match (name.and_then(SegmentFile::parse), path.parent()) {
+            (Some((SegmentFile::Log, base_offset)), Some(dir)) => {
+                let beside = path_of(dir, base_offset, SegmentFile::Checksums);
+                (base_offset, Sidecar::read(fs, &beside)?)
+            }
+            _ => (0, None),
         };
+        let places = sidecar.map_or_else(Arc::default, |sidecar| sidecar.stretches.into());
         let around = Surroundings {
             lower,
             upper: i64::MAX,
@@ -42,7 +47,7 @@ impl SegmentReader {
         let end = file.len()?;
         Ok(Self {
             path: path.to_owned(),
-            walk: Walk::new(Arc::clone(&file), 0, end, around, &[]),
+            walk: Walk::new(Arc::clone(&file), 0, end, around, &[]).with_places(&places),
         })
     }
 

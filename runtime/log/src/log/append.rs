@@ -220,6 +220,7 @@ impl Log {
         incomers: &[Incomer],
         options: AppendOptions,
     ) -> Result<Lsn, AppendError> {
+        self.announce_epoch(appender, options.leader_epoch)?;
         let active = Arc::clone(&appender.active);
         let path = || active.path();
         if active.mark_unsynced() {
@@ -338,11 +339,6 @@ impl Appender {
 
 impl Incomer {
     fn indexed(&self, position: u64) -> IndexedBatch {
-        IndexedBatch {
-            position: position + self.start as u64,
-            size: u32::try_from(self.header.size_in_bytes()).expect("a batch's length is an i32"),
-            last_offset: self.header.last_offset(),
-            max_timestamp: self.header.max_timestamp,
-        }
+        IndexedBatch::new(position + self.start as u64, &self.header)
     }
 }

@@ -113,6 +113,7 @@ pub(super) fn assign(
             check_timestamps(&incomer.header, config, now_ms)?;
         }
         incomer.header.base_offset = next;
+        incomer.header.leader_epoch = options.leader_epoch;
         next = after;
     }
     Ok(if stamps { now_ms } else { -1 })

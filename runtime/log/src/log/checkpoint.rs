@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{DurablePoint, Life, Log};
-use crate::checkpoint::{CheckpointError, EpochStart, LEADER_EPOCHS, leader_epochs_text};
-use crate::fs::OpenMode;
+use crate::checkpoint::{CheckpointError, EpochStart};
 use crate::index::Checksum;
 use crate::journal::Lsn;
 use crate::segment::{IndexSums, Segment};
@@ -62,6 +61,8 @@ impl Log {
             segment.mark_synced();
         }
         let epochs_changed = std::mem::take(&mut appender.epochs_changed);
+        // Then the file has them already.
+        let announced = appender.epochs.has_announced();
         appender.dirty = false;
         appender.captured_to = appender.captured_to.max(Some(appender.log_end));
         let checkpoint = LogCheckpoint {
@@ -78,7 +79,11 @@ impl Log {
         };
         drop(appender);
         if epochs_changed {
-            match self.write_epochs(&checkpoint.epochs) {
+            let written = match announced {
+                true => Ok(()),
+                false => self.write_epochs(&checkpoint.epochs),
+            };
+            match written {
                 Ok(()) => unsynced.epochs_written = true,
                 Err(error) => {
                     tracing::warn!(log = %self.id, %error, "the leader epochs are written later");
@@ -98,17 +103,6 @@ impl Log {
             }
         }
         Ok(Some((checkpoint, unsynced)))
-    }
-
-    /// For Kafka's tools: the node's checkpoint is what we read, so this file is not replaced atomically.
-    fn write_epochs(&self, epochs: &[EpochStart]) -> io::Result<()> {
-        let text = leader_epochs_text(epochs);
-        let file = self
-            .shared
-            .fs
-            .open(&self.dir.join(LEADER_EPOCHS), OpenMode::Create)?;
-        file.set_len(text.len() as u64)?;
-        file.write_at(text.as_bytes(), 0)
     }
 
     /// The node's checkpoint has this log so.
@@ -151,9 +145,10 @@ impl Log {
             appender.trim_needed = appender.active.trim().is_err();
         }
         if appender.active.size() > 0 && (appender.touched || !self.is_sealed(&appender.active)) {
-            let sealed = self
-                .check_active_indexes(&appender)
-                .and_then(|()| appender.active.seal(&*self.shared.fs));
+            let sealed = self.check_active_indexes(&appender).and_then(|()| {
+                let end = Some(appender.log_end);
+                appender.active.seal(&*self.shared.fs, end)
+            });
             if let Err(error) = sealed {
                 tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete");
             }

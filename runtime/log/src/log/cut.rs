@@ -139,6 +139,7 @@ impl Log {
     /// not come back between what follows.
     fn sync_cut(&self, appender: &Appender) -> io::Result<()> {
         let fs = &*self.shared.fs;
+        self.forget_epoch_files()?;
         match appender.active.file() {
             Ok(file) => file.sync_data()?,
             // Nothing was ever written to it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Log, ReadError};
 use crate::checkpoint::EpochStart;
-use crate::segment::{Anchor, Piece, Region, ScannedBatch, Segment, Surroundings, Walk};
+use crate::segment::{Anchor, Piece, Region, ScannedBatch, Segment, Stretch, Surroundings, Walk};
 
 /// Bytes of a segment that cannot be read, and the offsets that were in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,13 @@ pub struct DamagedRegion {
 }
 
 /// What a walk needs to know of a segment, all of one moment.
+#[derive(Debug)]
 pub(super) struct Sight {
-    end: u64,
-    upper: i64,
-    epochs: Arc<[EpochStart]>,
+    pub(super) end: u64,
+    pub(super) upper: i64,
+    pub(super) epochs: Arc<[EpochStart]>,
+    /// What the sidecar of a rolled segment says of its batches' places.
+    pub(super) places: Arc<[Stretch]>,
 }
 
 /// What was found where an offset should be.
@@ -78,6 +81,7 @@ impl Log {
                 end: segment.size(),
                 upper,
                 epochs: self.epochs.entries(),
+                places: Arc::clone(&self.known_places(segment).stretches),
             };
         }
         // An append publishes bytes, epoch and end one after the other.
@@ -86,20 +90,26 @@ impl Log {
             end: segment.size(),
             upper: appender.log_end,
             epochs: self.epochs.entries(),
+            places: Arc::default(),
         }
     }
 
     /// As [`Log::sight`], for a segment that cannot grow meanwhile: it is rolled, or the caller has the append lock.
     pub(super) fn sight_at_rest(&self, segment: &Arc<Segment>) -> Sight {
+        let end = self.end_of_rolled(segment);
         Sight {
             end: segment.size(),
-            upper: self.end_of_rolled(segment).unwrap_or(i64::MAX),
+            upper: end.unwrap_or(i64::MAX),
             epochs: self.epochs.entries(),
+            places: match end {
+                Some(_) => Arc::clone(&self.known_places(segment).stretches),
+                None => Arc::default(),
+            },
         }
     }
 
     /// Where the segment behind this one begins; none for the last.
-    pub(super) fn end_of_rolled(&self, segment: &Arc<Segment>) -> Option<i64> {
+    pub(crate) fn end_of_rolled(&self, segment: &Arc<Segment>) -> Option<i64> {
         let segments = self.segments.read();
         let after = segments.partition_point(|one| one.base_offset() <= segment.base_offset());
         segments.get(after).map(|next| next.base_offset())
@@ -125,7 +135,8 @@ impl Log {
             epochs: &sight.epochs,
         };
         let file = segment.file()?;
-        Ok(Some(Walk::new(file, from, sight.end, around, &[])))
+        let walk = Walk::new(file, from, sight.end, around, &[]);
+        Ok(Some(walk.with_places(&sight.places)))
     }
 
     /// Looks for the batch that holds `offset`, or the first one behind it, by what the batches themselves say.
@@ -172,7 +183,8 @@ impl Log {
             upper: sight.upper,
             epochs: &sight.epochs,
         };
-        let mut walk = Walk::new(segment.file()?, start, sight.end, around, &anchors);
+        let mut walk = Walk::new(segment.file()?, start, sight.end, around, &anchors)
+            .with_places(&sight.places);
         let mut lower = segment.base_offset();
         while let Some(piece) = walk.next()? {
             match piece {

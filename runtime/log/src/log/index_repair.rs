@@ -92,6 +92,10 @@ impl Log {
     fn rebuild_indexes(&self, segment: &Arc<Segment>) -> io::Result<()> {
         let mut producers = self.replay_producers(segment.base_offset())?;
         let limits = index_limits(&self.config());
+        let former = segment.sidecar(&*self.shared.fs)?;
+        if let Some(former) = &former {
+            segment.recall_places(former);
+        }
         segment.clear_indexes()?;
         let sight = self.sight_at_rest(segment);
         if let Some(mut walk) = Self::walk(segment, &sight)? {
@@ -114,7 +118,18 @@ impl Log {
             }
         }
         let fs = &*self.shared.fs;
-        if let Err(error) = segment.seal(fs) {
+        let sealed = match former {
+            // It goes on telling what was lost.
+            Some(former) if former.log_bytes > segment.size() => {
+                segment.seal_short(fs, former.log_bytes)
+            }
+            Some(former) if former.log_bytes == segment.size() && former.end_offset.is_some() => {
+                segment.seal(fs, former.end_offset)
+            }
+            _ => segment.seal(fs, self.end_of_rolled(segment)),
+        };
+        self.shared.places.forget(segment.id());
+        if let Err(error) = sealed {
             // A full disk does not keep readers from what is in memory now; the next start builds them again.
             tracing::warn!(path = %segment.path().display(), %error, "rebuilt indexes could not be written");
             return Ok(());

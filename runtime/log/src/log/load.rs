@@ -8,17 +8,16 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cut_notes::CutNote;
 use super::directory::{finish_drop, list_segments};
-use super::replay::{indexed, marker_of};
 use super::stability::Stability;
 use super::{
     Appender, CutNotes, DurablePoint, Life, ListenerHandle, Log, LogCheckpoint, LogId, Positions,
-    Progress, Watchers, index_limits,
+    Progress, Watchers,
 };
 use crate::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
-use crate::segment::{Piece, Region, Segment, SegmentSizes, Surroundings, Walk};
+use crate::segment::{Segment, SegmentSizes};
 use crate::store::{Problem, Shared, StoreError};
 
 /// How much of a log's files can be believed.
@@ -72,6 +71,8 @@ impl LoadPlan {
 pub(crate) struct Loaded {
     pub(crate) log: Arc<Log>,
     pub(crate) problems: Vec<Problem>,
+    /// Segments whose batches are gone. The journal may tell that they should be.
+    pub(crate) missing: Vec<Arc<Segment>>,
 }
 
 impl Log {
@@ -158,7 +159,8 @@ impl Log {
         plan: LoadPlan,
     ) -> Result<Loaded, StoreError> {
         let io = |source| StoreError::io("listing", &dir, source);
-        let (mut sizes, has_notes) = list_segments(shared, &dir).map_err(io)?;
+        let listing = list_segments(shared, &dir).map_err(io)?;
+        let has_notes = listing.has_notes;
         let mut notes = CutNotes::default();
         let captured_to = plan.checkpoint().map(|at| at.recovery_point);
         let mut cut = None;
@@ -171,15 +173,11 @@ impl Log {
             Some(cut) => plan.cut_by(cut),
             None => plan,
         };
-        // A segment gets its file with its first batch, and a power cut may have taken the file.
-        match (&plan, plan.checkpoint()) {
-            (_, Some(at)) if at.segment_size == 0 => {
-                sizes.entry(at.segment_base).or_default();
-            }
-            (LoadPlan::Scanned { at: None, .. }, _) => {
-                sizes.entry(0).or_default();
-            }
-            _ => {}
+        let (mut sizes, missing) = listing
+            .settle(shared, &dir, plan.checkpoint())
+            .map_err(io)?;
+        if matches!(plan, LoadPlan::Scanned { at: None, .. }) {
+            sizes.entry(0).or_default();
         }
         let mut segments: Vec<_> = sizes
             .iter()
@@ -207,6 +205,7 @@ impl Log {
         }
         let newest_cut = notes.iter().map(|note| note.lsn).max();
         *log.notes.lock() = notes;
+        let missing = log.note_missing(&missing).map_err(io)?;
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
@@ -256,7 +255,11 @@ impl Log {
             appender.log_start = appender.log_start.max(first);
         }
         log.settle();
-        Ok(Loaded { log, problems })
+        Ok(Loaded {
+            log,
+            problems,
+            missing,
+        })
     }
 
     fn files_match(&self, at: &LogCheckpoint) -> bool {
@@ -345,197 +348,4 @@ impl Log {
             }
         }
     }
-
-    /// Reads every batch behind the recovery point, builds indexes, epochs and producer states anew, and cuts the log
-    /// at the first bad batch.
-    fn rescan(
-        &self,
-        appender: &mut Appender,
-        from: Option<&LogCheckpoint>,
-        may_have_gaps: bool,
-        problems: &mut Vec<Problem>,
-    ) -> io::Result<()> {
-        let segments = self.segments.read().clone();
-        let recovered_to = from.map_or(i64::MIN, |at| at.recovery_point);
-        appender.epochs_changed = true;
-        appender.epochs.truncate_to(recovered_to);
-        let (first, mut position) = match from {
-            Some(at) => match self.begin_behind(appender, at, &segments, problems)? {
-                Some(begin) => begin,
-                None => return Ok(()),
-            },
-            None => {
-                // Nothing is known of these files but what they say themselves.
-                let base = segments[0].base_offset();
-                appender.producers = self.load_snapshot(base).unwrap_or_default();
-                appender.log_end = base;
-                appender.log_start = appender.log_start.max(base);
-                (0, 0)
-            }
-        };
-        let fits = move |end: i64, begin: i64| begin == end || (may_have_gaps && begin > end);
-        for (index, segment) in segments.iter().enumerate().skip(first) {
-            let base_offset = segment.base_offset();
-            if index > first && !fits(appender.log_end, base_offset) {
-                let reason = format!("it begins at {base_offset}, the one before ends elsewhere");
-                self.report_cut(appender, segment, 0, &reason, problems);
-                self.set_segments_aside(base_offset - 1)?;
-                return self.shared.fs.sync_dir(&self.dir);
-            }
-            appender.active = Arc::clone(segment);
-            if segment.mark_unsynced() {
-                appender.unsynced.push(Arc::clone(segment));
-            }
-            if position == 0 {
-                appender.log_end = segment.base_offset();
-                segment.clear_indexes()?;
-                segment.trust_indexes();
-            } else if let Some(at) = from {
-                segment.restore_indexes(at.indexes)?;
-            }
-            let scan = Rescan {
-                segment,
-                position,
-                keeps_damage: may_have_gaps,
-                upper: segments.get(index + 1).map(|next| next.base_offset()),
-            };
-            if let Some(region) = self.rescan_segment(appender, &scan, problems)? {
-                return self.cut_at(appender, index, &region, problems);
-            }
-            if index + 1 < segments.len() {
-                self.check_or_rebuild(segment)?;
-                segment.seal(&*self.shared.fs)?;
-            }
-            position = 0;
-        }
-        Ok(())
-    }
-
-    /// Takes in a segment's batches from a position on. Damage is kept in a log that somebody else wrote; behind the
-    /// recovery point of our own it is given back, to cut the log there.
-    fn rescan_segment(
-        &self,
-        appender: &mut Appender,
-        scan: &Rescan<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> io::Result<Option<Region>> {
-        let segment = scan.segment;
-        if segment.size() == 0 {
-            return Ok(None);
-        }
-        let limits = index_limits(&self.config());
-        let around = Surroundings {
-            lower: appender.log_end,
-            upper: scan.upper.unwrap_or(i64::MAX),
-            epochs: &[],
-        };
-        let mut walk = Walk::new(segment.file()?, scan.position, segment.size(), around, &[]);
-        while let Some(piece) = walk.next()? {
-            let batch = match piece {
-                Piece::Batch(batch) => batch,
-                Piece::Damage(region)
-                    if region.end == segment.size()
-                        && segment.is_unused_from(region.position)? =>
-                {
-                    segment.set_size(region.position)?;
-                    return Ok(None);
-                }
-                // An end that is not a whole batch is a write that was under way.
-                Piece::Damage(region) if !scan.keeps_damage || region.end == segment.size() => {
-                    return Ok(Some(region));
-                }
-                Piece::Damage(region) => {
-                    problems.push(Problem {
-                        path: segment.path(),
-                        position: region.position,
-                        reason: format!(
-                            "{}; offsets {} to {} cannot be read",
-                            region.reason,
-                            region.first_offset,
-                            region.next_offset - 1
-                        ),
-                    });
-                    self.note(segment, &region);
-                    let first_open = appender.producers.open_transactions().min();
-                    let from = first_open.unwrap_or(region.first_offset);
-                    segment.note_undecided(from..region.next_offset);
-                    appender.log_end = region.next_offset;
-                    continue;
-                }
-            };
-            let has_gap = batch.header.base_offset != appender.log_end;
-            if has_gap && !scan.keeps_damage {
-                return Ok(Some(Region {
-                    position: batch.position,
-                    end: segment.size(),
-                    first_offset: appender.log_end,
-                    next_offset: batch.header.base_offset,
-                    reason: format!(
-                        "the batch has base offset {}, the one before ends at {}",
-                        batch.header.base_offset, appender.log_end
-                    ),
-                }));
-            }
-            let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
-            let marker = marker_of(bytes).map_err(io::Error::other)?;
-            self.take_in(appender, segment, &batch, marker);
-            segment.reindex(&indexed(&batch), limits);
-        }
-        Ok(None)
-    }
-
-    fn report_cut(
-        &self,
-        appender: &Appender,
-        segment: &Segment,
-        position: u64,
-        reason: &str,
-        problems: &mut Vec<Problem>,
-    ) {
-        problems.push(Problem {
-            path: segment.path(),
-            position,
-            reason: format!(
-                "{reason}; the log was cut there, at offset {}",
-                appender.log_end
-            ),
-        });
-    }
-
-    /// Ends the log at a bad batch behind the recovery point. What is sound behind it was never promised to anybody;
-    /// it is set aside, not lost.
-    fn cut_at(
-        &self,
-        appender: &mut Appender,
-        index: usize,
-        region: &Region,
-        problems: &mut Vec<Problem>,
-    ) -> io::Result<()> {
-        let segment = Arc::clone(&self.segments.read()[index]);
-        let mut reason = region.reason.clone();
-        if let Some(aside) = self.set_tail_aside(&segment, region)? {
-            reason += &format!(
-                "; sound batches behind it are set aside in {}",
-                aside.display()
-            );
-        }
-        self.report_cut(appender, &segment, region.position, &reason, problems);
-        self.set_segments_aside(segment.base_offset())?;
-        segment.truncate(region.position, appender.log_end)?;
-        // Another crash must not bring back what readers have seen go.
-        segment.sync(&*self.shared.fs)?;
-        self.shared.fs.sync_dir(&self.dir)?;
-        appender.active = segment;
-        Ok(())
-    }
-}
-
-/// A segment that is read anew.
-struct Rescan<'a> {
-    segment: &'a Segment,
-    /// What lies before is known.
-    position: u64,
-    keeps_damage: bool,
-    /// Where the next segment begins.
-    upper: Option<i64>,
 }

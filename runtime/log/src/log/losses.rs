@@ -1,6 +1,7 @@
 //! What a start does with files that have lost bytes: nothing that is sound is thrown away, and no offset is given
 //! twice.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,56 @@ impl Log {
             appender.unsynced.push(Arc::clone(short));
         }
         self.note_lost_end(short, at.segment_size)
+    }
+
+    /// Lets the offsets of segments that are gone, which ended where `missing` says, be answered with an error.
+    pub(super) fn note_missing(
+        &self,
+        missing: &BTreeMap<i64, i64>,
+    ) -> io::Result<Vec<Arc<Segment>>> {
+        let mut found = Vec::new();
+        for (base, next) in missing {
+            let segments = self.segments.read().clone();
+            let Some(segment) = segments.iter().find(|one| one.base_offset() == *base) else {
+                continue;
+            };
+            segment.note_damage(&Region {
+                position: 0,
+                end: 0,
+                first_offset: *base,
+                next_offset: *next,
+                reason: "the file is missing".to_owned(),
+            });
+            let sidecar = segment.sidecar(&*self.shared.fs)?;
+            let has_indexes = match sidecar {
+                Some(sidecar) => segment.indexes_match(&sidecar)?,
+                None => false,
+            };
+            if !has_indexes {
+                segment.forget_indexes();
+                // Nothing tells how the transactions ended that were open then.
+                let producers = self.replay_producers(*base)?;
+                let first_open = producers.open_transactions().min();
+                segment.note_undecided(first_open.unwrap_or(*base)..*next);
+            }
+            found.push(Arc::clone(segment));
+        }
+        Ok(found)
+    }
+
+    /// What a start says of a segment that is gone; nothing when it has left the log meanwhile.
+    pub(crate) fn missing_segment(&self, segment: &Arc<Segment>) -> Option<Problem> {
+        let region = segment.damages().into_iter().next()?;
+        self.has_segment(segment).then(|| Problem {
+            path: segment.path(),
+            position: 0,
+            reason: format!(
+                "{}: offsets {} to {} cannot be read",
+                region.reason,
+                region.first_offset,
+                region.next_offset - 1
+            ),
+        })
     }
 
     /// Where a scan of what lies behind a checkpoint begins: the segment, and the position in it. None when nothing is

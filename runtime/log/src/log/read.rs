@@ -178,7 +178,12 @@ impl Log {
                     position,
                     lower,
                     upper,
-                } => self.read_at(segment, wanted, position, lower, upper),
+                } => {
+                    // It may be the batch behind it that lies.
+                    self.note_misplaced_behind(segment, position)
+                        .map_err(|error| self.read_failed(segment, error))?;
+                    self.read_at(segment, wanted, position, lower, upper)
+                }
                 Place::Damage(region) => Err(refused(segment, &region)),
                 Place::Behind => Ok(None),
             },
@@ -210,7 +215,20 @@ impl Log {
             return Ok(None);
         }
         let least = if wanted.min_one { HEADER_LEN } else { 0 };
-        let mut buffer = vec![0; wanted.max_bytes.max(least).min(available)];
+        // What is known to be damaged may look sound.
+        let sound_bytes = match segment.damage_behind(position) {
+            Some(damaged) if damaged == position => {
+                return Err(corrupt(
+                    segment,
+                    position,
+                    "the batch is damaged".to_owned(),
+                ));
+            }
+            Some(damaged) => usize::try_from(damaged - position).unwrap_or(usize::MAX),
+            None => usize::MAX,
+        };
+        let wanted_bytes = wanted.max_bytes.max(least).min(available).min(sound_bytes);
+        let mut buffer = vec![0; wanted_bytes];
         self.fill(segment, &mut buffer, position)?;
         if wanted.min_one
             && let Ok(first) = BatchHeader::parse(&buffer)
@@ -235,6 +253,7 @@ impl Log {
         let run = Run {
             buffer: &buffer,
             available,
+            sound_bytes,
             bound: wanted.bound,
             checks_crc: !segment.is_scrubbed(),
         };
@@ -243,6 +262,20 @@ impl Log {
                 self.fill(segment, header, position + at as u64).is_ok()
             })
             .map_err(|reason| corrupt(segment, position, reason))?;
+        if len > 0 && !segment.is_scrubbed() && self.end_of_rolled(segment).is_some() {
+            // With the batch before: it may be the one that was asked for.
+            let range = position.saturating_sub(1)..position + len as u64;
+            let is_new = self
+                .note_misplaced(segment, range, position, &buffer[..len])
+                .map_err(|error| self.read_failed(segment, error))?;
+            if is_new {
+                // The same once more, around the damage that is known now.
+                return match segment.damage_at(wanted.offset) {
+                    Some(region) => Err(refused(segment, &region)),
+                    None => self.read_at(segment, wanted, position, lower, upper),
+                };
+            }
+        }
         buffer.truncate(len);
         if buffer.capacity() > 2 * len {
             buffer.shrink_to_fit();
@@ -347,6 +380,8 @@ struct Run<'a> {
     buffer: &'a [u8],
     /// Bytes from the buffer's start to the segment's end.
     available: usize,
+    /// The same to the next damage that is known.
+    sound_bytes: usize,
     bound: i64,
     checks_crc: bool,
 }
@@ -431,7 +466,8 @@ impl Run<'_> {
         around: &Surroundings<'_>,
         read: impl Fn(usize, &mut [u8]) -> bool,
     ) -> Result<(), String> {
-        if self.available - next_at < HEADER_LEN {
+        // What is known to lie is no witness.
+        if next_at >= self.sound_bytes || self.available - next_at < HEADER_LEN {
             return Ok(());
         }
         let mut bytes = [0; HEADER_LEN];

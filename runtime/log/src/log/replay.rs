@@ -133,12 +133,7 @@ pub(super) fn sync_snapshot(fs: &dyn FileSystem, dir: &Path, offset: i64) -> io:
 }
 
 pub(super) fn indexed(batch: &ScannedBatch) -> IndexedBatch {
-    IndexedBatch {
-        position: batch.position,
-        size: u32::try_from(batch.header.size_in_bytes()).expect("a batch's length is an i32"),
-        last_offset: batch.header.last_offset(),
-        max_timestamp: batch.header.max_timestamp,
-    }
+    IndexedBatch::new(batch.position, &batch.header)
 }
 
 /// The marker that a control batch holds, with the epoch of its coordinator.

@@ -99,7 +99,7 @@ impl Log {
             high_watermark: offsets.high_watermark,
             now_ms,
         };
-        let newest_ms = |index: usize| self.newest_ms(&segments[index]);
+        let newest_ms = |index: usize| self.newest_ms_from(&segments[index..]);
         let count = count_unwanted(&candidates, &rules, newest_ms)
             .map_err(|error| AppendError::write(self.dir.clone(), error))?;
         let Some(last) = count.checked_sub(1) else {
@@ -162,6 +162,19 @@ impl Log {
             self.roll(&mut appender);
         }
         Ok(())
+    }
+
+    /// The time of the first segment's newest record. One whose batches are gone is as old as the one behind it.
+    fn newest_ms_from(&self, segments: &[Arc<Segment>]) -> io::Result<i64> {
+        let mut result = Err(io::ErrorKind::NotFound.into());
+        for segment in segments {
+            result = self.newest_ms(segment);
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                _ => break,
+            }
+        }
+        result
     }
 
     /// The time of a segment's newest record; when no record has one, of the last write to its file.

@@ -80,12 +80,15 @@ impl Log {
         }
         // Neither an index nor a snapshot is needed for the log to be right, so a full disk does not stop the roll:
         // the next checkpoint writes the rest, or fails.
-        let sealed = self
-            .check_active_indexes(appender)
-            .and_then(|()| appender.active.seal(&*self.shared.fs));
+        let sealed = self.check_active_indexes(appender).and_then(|()| {
+            let end = Some(appender.log_end);
+            appender.active.seal(&*self.shared.fs, end)
+        });
         if let Err(error) = sealed {
             tracing::warn!(path = %appender.active.path().display(), %error, "indexes are not complete yet");
         }
+        // It may have been rolled before, and cut since.
+        self.shared.places.forget(appender.active.id());
         self.write_snapshot(appender);
         let next = Segment::open(
             &self.shared.open_files,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Life, Log};
-use crate::segment::{Piece, Segment};
+use crate::segment::{IndexedBatch, Piece, Places, Segment, Stretch};
 
 /// Shown to the pacer after so many bytes.
 const STEP_BYTES: u64 = 1 << 20;
@@ -52,10 +52,17 @@ impl Log {
         let sight = self.sight_at_rest(segment);
         let mut is_sound = segment.damages().is_empty();
         let mut paced_to = 0;
+        let mut places = self.places_to_add(segment)?;
         if let Some(mut walk) = Self::walk(segment, &sight)? {
             while let Some(piece) = walk.next()? {
                 let end = match piece {
-                    Piece::Batch(batch) => batch.position + batch.header.size_in_bytes() as u64,
+                    Piece::Batch(batch) => {
+                        let batch = IndexedBatch::new(batch.position, &batch.header);
+                        if let Some(places) = &mut places {
+                            places.note(&batch);
+                        }
+                        batch.position + u64::from(batch.size)
+                    }
                     Piece::Damage(region) => {
                         is_sound = false;
                         if self.has(segment) {
@@ -79,7 +86,34 @@ impl Log {
             return Ok(Scrubbed::Damaged);
         }
         segment.set_scrubbed();
+        if let Some(mut places) = places {
+            self.add_places(segment, places.stretches())?;
+        }
         Ok(Scrubbed::Sound)
+    }
+
+    /// What the sidecar says of the batches' places, when it does not say all: one of an older version, or of a segment
+    /// that a killed node was writing.
+    fn places_to_add(&self, segment: &Segment) -> io::Result<Option<Places>> {
+        let sidecar = segment.sidecar(&*self.shared.fs)?;
+        Ok(sidecar
+            .filter(|sidecar| !sidecar.covers_all())
+            .map(|sidecar| Places::recalled(&sidecar.stretches)))
+    }
+
+    /// Lets the sidecar of a segment that is sound say where its batches belong.
+    fn add_places(&self, segment: &Arc<Segment>, stretches: &[Stretch]) -> io::Result<()> {
+        // Nobody renames the files or writes them anew meanwhile.
+        let _one_at_a_time = self.repairing.lock();
+        let fs = &*self.shared.fs;
+        match segment.sidecar(fs)? {
+            Some(sidecar) if self.has(segment) && sidecar.log_bytes == segment.size() => {
+                segment.add_places(fs, sidecar, stretches)?;
+                self.shared.places.forget(segment.id());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn has(&self, segment: &Arc<Segment>) -> bool {

@@ -40,6 +40,12 @@ impl Log {
                 .check_indexes(&segment)
                 .and_then(|()| segment.largest_timestamp())
                 .map_err(|error| self.read_failed(&segment, error))?;
+            if let (None, Some(region)) = (largest, segment.damage_from(offsets.log_start))
+                && region.first_offset < bound
+            {
+                // What is sought may have been in what is gone.
+                return Err(refused(&segment, &region));
+            }
             if largest.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
             }

@@ -67,6 +67,16 @@ impl Segment {
             .find(|region| region.next_offset > offset)
     }
 
+    /// Where the first known damage lies in the bytes from `position` on.
+    pub(crate) fn damage_behind(&self, position: u64) -> Option<u64> {
+        if !self.damage.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let known = self.damage.known.lock();
+        let region = known.regions.iter().find(|one| one.end > position)?;
+        Some(region.position.max(position))
+    }
+
     pub(crate) fn damages(&self) -> Vec<Region> {
         if !self.damage.any.load(Ordering::Acquire) {
             return Vec::new();

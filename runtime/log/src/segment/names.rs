@@ -69,6 +69,14 @@ impl SegmentFile {
         Self::Checksums,
     ];
 
+    /// Those that are nothing without the batches.
+    pub(crate) const OF_INDEXES: [Self; 4] = [
+        Self::OffsetIndex,
+        Self::TimeIndex,
+        Self::AbortedIndex,
+        Self::Checksums,
+    ];
+
     fn extension(self) -> &'static str {
         match self {
             Self::Log => "log",

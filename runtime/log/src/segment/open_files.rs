@@ -136,6 +136,10 @@ impl CachedFile {
         Ok(())
     }
 
+    pub(crate) fn fs(&self) -> &dyn FileSystem {
+        &*self.files.fs
+    }
+
     /// The open file, which must exist.
     pub(crate) fn get(&self) -> io::Result<Arc<dyn File>> {
         self.get_with(OpenMode::ReadWrite)

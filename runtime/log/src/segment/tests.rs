@@ -29,12 +29,7 @@ fn batch(base_offset: i64, count: usize, timestamp: i64) -> Vec<u8> {
 fn store(segment: &Segment, bytes: &[u8], limits: IndexLimits) {
     let header = BatchHeader::parse(bytes).unwrap();
     segment.write(bytes).unwrap();
-    let batch = IndexedBatch {
-        position: segment.size(),
-        size: bytes.len() as u32,
-        last_offset: header.last_offset(),
-        max_timestamp: header.max_timestamp,
-    };
+    let batch = IndexedBatch::new(segment.size(), &header);
     segment.publish(&[batch], limits);
 }
 
@@ -154,7 +149,7 @@ fn the_index_leads_to_a_batch_not_behind_the_asked_one_and_close_to_it() {
         positions.push((100 + number * 3, segment.size()));
         store(&segment, &batch(100 + number * 3, 3, number), LIMITS);
     }
-    segment.seal(&**files.fs()).unwrap();
+    segment.seal(&**files.fs(), Some(400)).unwrap();
     let sizes = |kind| {
         files
             .fs()

@@ -1,13 +1,16 @@
 //! Walks a segment file over damage: what is sound is handed out, what is not is named with its place.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use millstream_records::{BatchHeader, BatchView, HEADER_LEN, LOG_OVERHEAD};
 
-use super::ScannedBatch;
+use super::{ScannedBatch, Stretch};
 use crate::checkpoint::EpochStart;
 use crate::fs::File;
+
+mod look;
 
 /// Read at once: a walk that ends soon reads little.
 const WINDOW_MIN: usize = 16 << 10;
@@ -152,6 +155,16 @@ pub(crate) struct Walk<'a> {
     buffer: Vec<u8>,
     buffer_at: u64,
     window: usize,
+    /// See `look.rs`.
+    stretches: Arc<[Stretch]>,
+    looked_to: u64,
+    misplaced: Option<Misplaced>,
+}
+
+/// Batches that do not belong where they say.
+struct Misplaced {
+    bytes: Range<u64>,
+    reason: String,
 }
 
 impl<'a> Walk<'a> {
@@ -171,7 +184,17 @@ impl<'a> Walk<'a> {
             buffer: Vec::new(),
             buffer_at: position,
             window: WINDOW_MIN,
+            stretches: Arc::default(),
+            looked_to: position,
+            misplaced: None,
         }
+    }
+
+    /// Compares batches with what the segment's sidecar says of their places.
+    #[must_use]
+    pub(crate) fn with_places(mut self, stretches: &Arc<[Stretch]>) -> Self {
+        self.stretches = Arc::clone(stretches);
+        self
     }
 
     /// The next piece, or none at the end.
@@ -180,6 +203,7 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let position = self.position;
+        self.look_over()?;
         let fault = match self.judge(position)? {
             Ok(header) => {
                 self.position += header.size_in_bytes() as u64;
@@ -203,6 +227,11 @@ impl<'a> Walk<'a> {
             next_offset,
             reason: fault.reason,
         })))
+    }
+
+    /// The header behind the piece that was handed out last, if one of the right form is there.
+    pub(crate) fn next_header(&mut self) -> io::Result<Option<BatchHeader>> {
+        self.peek(self.position)
     }
 
     /// The bytes of a piece that was just handed out, or of a part of it.
@@ -240,6 +269,11 @@ impl<'a> Walk<'a> {
     /// Whether a sound batch that fits stands at a position.
     fn judge(&mut self, position: u64) -> io::Result<Result<BatchHeader, Fault>> {
         let fault = |reason, end_min| Ok(Err(Fault { reason, end_min }));
+        if let Some(misplaced) = &self.misplaced
+            && misplaced.bytes.contains(&position)
+        {
+            return fault(misplaced.reason.clone(), misplaced.bytes.end);
+        }
         let remaining = self.end - position;
         if remaining < HEADER_LEN as u64 {
             let reason = format!("only {remaining} bytes are left, a header has {HEADER_LEN}");
@@ -278,11 +312,18 @@ impl<'a> Walk<'a> {
         if header.base_offset == self.around.lower {
             return Ok(Ok(header));
         }
+        // What is known to lie is no witness.
+        if self.is_misplaced(next) {
+            return Ok(Ok(header));
+        }
         let Some(follower) = self.peek(next)? else {
             return Ok(Ok(header));
         };
         let behind = next + follower.size_in_bytes() as u64;
-        let after = self.peek(behind)?;
+        let after = match self.is_misplaced(behind) {
+            true => None,
+            false => self.peek(behind)?,
+        };
         match self
             .around
             .contradiction(&header, &follower, after.as_ref())
@@ -296,6 +337,12 @@ impl<'a> Walk<'a> {
                 fault(Contradiction::reason(&header, &follower), end_min)
             }
         }
+    }
+
+    fn is_misplaced(&self, position: u64) -> bool {
+        self.misplaced
+            .as_ref()
+            .is_some_and(|misplaced| misplaced.bytes.contains(&position))
     }
 
     /// The header at a position, if its form is right; its checksum is not looked at.

@@ -26,6 +26,7 @@ use crate::cleaner;
 use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalOptions, Lsn};
 use crate::log::{LoadPlan, Log, LogId};
+use crate::segment::Segment;
 use crate::{FlushMode, StoreOptions};
 
 /// What opening a store found.
@@ -54,6 +55,8 @@ pub(super) struct Opening {
     /// Directories of which nothing durable is known so far.
     pub(super) unknown: HashMap<LogKey, LogDir>,
     pub(super) next_incarnation: u64,
+    /// Segments whose batches are gone.
+    missing: Vec<(Arc<Log>, Arc<Segment>)>,
     /// Logs whose deletion the journal tells.
     pub(super) deleted: HashSet<LogKey>,
     pub(super) report: RecoveryReport,
@@ -90,6 +93,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         checkpoint,
         logs: HashMap::new(),
         unknown: HashMap::new(),
+        missing: Vec::new(),
         deleted: HashSet::new(),
         report: RecoveryReport {
             was_clean,
@@ -103,6 +107,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
     opening.checkpoint.next_lsn = opening.next_lsn();
     opening.set_strays_aside()?;
     opening.report_missing_logs();
+    opening.report_missing_segments();
     let store = opening.finish(meta, lock, worker);
     if !is_settled {
         // From the first append on it must be known how this run makes appends durable.
@@ -173,6 +178,9 @@ impl Opening {
         })?;
         for loaded in loaded {
             self.report.problems.extend(loaded.problems);
+            let missing = loaded.missing.into_iter();
+            self.missing
+                .extend(missing.map(|segment| (Arc::clone(&loaded.log), segment)));
             self.logs.insert(key_of(&loaded.log), loaded.log);
         }
         Ok(())
@@ -274,6 +282,15 @@ impl Opening {
                     at.log_start, at.recovery_point
                 ),
             });
+        }
+    }
+
+    /// Those that the journal did not take out of their logs.
+    fn report_missing_segments(&mut self) {
+        for (log, segment) in std::mem::take(&mut self.missing) {
+            let is_there = self.logs.values().any(|one| Arc::ptr_eq(one, &log));
+            let problem = log.missing_segment(&segment).filter(|_| is_there);
+            self.report.problems.extend(problem);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Health, LogKey, StoreError};
 use crate::clock::Clock;
 use crate::fs::FileSystem;
 use crate::journal::{EntryRef, FlushListener, Journal, JournalError, JournalHealth, Lsn};
-use crate::segment::OpenFiles;
+use crate::segment::{OpenFiles, PlacesCache};
 use crate::{FlushMode, StoreOptions};
 
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) deferred: Deferred,
     /// Logs whose segments were replaced while not all files could be renamed.
     pub(crate) half_done: Mutex<HashSet<LogKey>>,
+    pub(crate) places: PlacesCache,
     flush: FlushMode,
     /// Set when recovery is over; none in `FlushMode::Os`.
     journal: OnceLock<Arc<Journal>>,
@@ -52,6 +53,7 @@ impl Shared {
             open_files: OpenFiles::new(Arc::clone(&options.fs), options.open_files_max),
             deferred: Deferred::default(),
             half_done: Mutex::default(),
+            places: PlacesCache::default(),
             flush: options.flush,
             journal: OnceLock::new(),
             poisoned: OnceLock::new(),

@@ -2,6 +2,7 @@
 
 mod append_and_read;
 mod damage;
+mod deleted_files;
 mod failures;
 mod lookup_cost;
 mod many;
