@@ -1,6 +1,6 @@
 //! Logs against a plain model, through random histories: appends of several producers, transactions, rolls, retention,
-//! DeleteRecords, truncations, checkpoints, clock jumps, failing writes and syncs, a full disk, clean stops, kills and
-//! power cuts. Everything that can be read must equal the model.
+//! DeleteRecords, truncations, compaction, checkpoints, clock jumps, failing writes and syncs, a full disk, clean stops,
+//! kills and power cuts. Everything that can be read must equal the model, but for what passes of the cleaner may drop.
 //!
 //! `MILLSTREAM_MODEL_CASES` and `MILLSTREAM_MODEL_SEED` (or `cargo xtask model --cases N --seed S`) search longer, or
 //! repeat one case.

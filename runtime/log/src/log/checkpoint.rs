@@ -7,6 +7,7 @@ use super::{DurablePoint, Life, Log};
 use crate::checkpoint::{CheckpointError, EpochStart};
 use crate::index::Checksum;
 use crate::journal::Lsn;
+use crate::producer_state::ProducerStates;
 use crate::segment::{IndexSums, Segment};
 
 /// A log at the moment of a checkpoint: all that recovery needs beside the bytes below `recovery_point`.
@@ -115,9 +116,22 @@ impl Log {
         *self.durable.lock() = DurablePoint {
             log_start: checkpoint.log_start,
             segment_base: cuts.fold(checkpoint.segment_base, i64::min),
+            first_open: self.first_open_in(checkpoint),
         };
         if had_notes && notes.is_empty() {
             self.remove_notes();
+        }
+    }
+
+    /// Where the first transaction begins whose end a power cut could take back. A journal shows no end that it could.
+    fn first_open_in(&self, checkpoint: &LogCheckpoint) -> i64 {
+        if self.shared.waits_for_flush() {
+            return i64::MAX;
+        }
+        match ProducerStates::from_checkpoint(&checkpoint.producers) {
+            Ok(states) => states.open_transactions().min().unwrap_or(i64::MAX),
+            // Then the log does not open either.
+            Err(_) => i64::MIN,
         }
     }
 

@@ -38,11 +38,15 @@ impl Log {
         // The count first: a cut in between is noticed at the end of the pass.
         let compaction = *self.compaction.lock();
         let offsets = self.offsets();
+        let durable = *self.durable.lock();
         CompactionView {
             segments: self.segments.read().clone(),
             cleaned_to: compaction.cleaned_to,
             log_start: offsets.log_start,
-            bound: offsets.last_stable.min(self.durable.lock().segment_base),
+            bound: offsets
+                .last_stable
+                .min(durable.segment_base)
+                .min(durable.first_open),
             cuts: compaction.cuts,
         }
     }

@@ -139,7 +139,6 @@ impl Log {
             let path = segment.path();
             self.shared
                 .poison(&format!("syncing {} failed: {error}", path.display()));
-            return Err(error);
         }
         Ok(())
     }

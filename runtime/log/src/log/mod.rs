@@ -120,12 +120,15 @@ pub struct Log {
 struct DurablePoint {
     log_start: i64,
     segment_base: i64,
+    /// The transactions that begin here or later were open then, as far as that matters to compaction.
+    first_open: i64,
 }
 
 impl DurablePoint {
     const NOTHING: Self = Self {
         log_start: i64::MIN,
         segment_base: i64::MIN,
+        first_open: i64::MIN,
     };
 }
 

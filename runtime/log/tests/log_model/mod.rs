@@ -1,9 +1,10 @@
 //! One random history of a store, and the model that it must equal.
 //!
-//! `model.rs` says what a log must hold, `steps.rs` what is done to it, `check.rs` compares, `stop.rs` ends a life and
-//! tells what of the history is left.
+//! `model.rs` says what a log must hold, `compaction.rs` what passes may take out of it, `steps.rs` what is done to it,
+//! `check.rs` compares, `stop.rs` ends a life and tells what of the history is left.
 
 mod check;
+mod compaction;
 mod model;
 mod steps;
 mod stop;
@@ -13,10 +14,12 @@ use std::sync::Arc;
 
 use millstream_log::testing::{ManualClock, Random, SimFs};
 use millstream_log::{
-    FlushMode, Log, LogConfig, LogId, LogStore, Lsn, RecoveryReport, StoreError, StoreOptions,
+    CleanerOptions, CleanupPolicy, FlushMode, Log, LogConfig, LogId, LogStore, Lsn, RecoveryReport,
+    StoreError, StoreOptions,
 };
 use uuid::Uuid;
 
+use compaction::{DELETE_RETENTION_MS, Passes};
 use model::Model;
 
 pub const PARTITIONS: i32 = 2;
@@ -32,6 +35,10 @@ pub struct Seen {
     /// Appends that were refused by a full disk or a failing write.
     pub refused: u64,
     pub truncations: u64,
+    /// Passes of the cleaner, those that did not come to their end, and records that a check has found gone.
+    pub passes: u64,
+    pub failed_passes: u64,
+    pub dropped: u64,
     pub starts_moved: u64,
     /// Retention took even the active segment.
     pub emptied: u64,
@@ -47,6 +54,9 @@ impl Seen {
         self.markers += other.markers;
         self.refused += other.refused;
         self.truncations += other.truncations;
+        self.passes += other.passes;
+        self.failed_passes += other.failed_passes;
+        self.dropped += other.dropped;
         self.starts_moved += other.starts_moved;
         self.emptied += other.emptied;
         self.crashes += other.crashes;
@@ -61,6 +71,9 @@ impl Seen {
             ("markers", self.markers, cases),
             ("refused appends", self.refused, cases / 20),
             ("truncations", self.truncations, cases / 10),
+            ("passes", self.passes, cases / 10),
+            ("failed passes", self.failed_passes, cases / 100),
+            ("dropped records", self.dropped, cases / 10),
             ("moved starts", self.starts_moved, cases / 2),
             ("emptied logs", self.emptied, cases / 100),
             ("crashes", self.crashes, cases / 2),
@@ -77,6 +90,8 @@ pub struct Case {
     seed: u64,
     random: Random,
     flush: FlushMode,
+    /// The logs are compacted.
+    compacts: bool,
     /// Truncations come.
     truncates: bool,
     faults: bool,
@@ -86,6 +101,7 @@ pub struct Case {
     store: Option<Arc<LogStore>>,
     leader_epoch: i32,
     model: Model,
+    passes: Passes,
     last_lsn: Lsn,
     is_full: bool,
     steps: Vec<String>,
@@ -120,7 +136,14 @@ impl Case {
             true => FlushMode::Journal,
             false => FlushMode::Os,
         };
+        let compacts = random.chance(35);
         let config = LogConfig {
+            cleanup: CleanupPolicy {
+                delete: !compacts || random.chance(40),
+                compact: compacts,
+            },
+            min_cleanable_dirty_ratio: 0.0,
+            delete_retention_ms: DELETE_RETENTION_MS,
             segment_bytes: 400 + random.below(1500) as u32,
             index_interval_bytes: 1 + random.below(300) as u32,
             segment_index_bytes: if random.chance(20) { 32 } else { 10 << 20 },
@@ -147,6 +170,7 @@ impl Case {
         Self {
             seed,
             flush,
+            compacts,
             truncates,
             faults: random.chance(50),
             config,
@@ -155,6 +179,7 @@ impl Case {
             store: None,
             leader_epoch: -1,
             model: Model::default(),
+            passes: Passes::default(),
             last_lsn: Lsn::ZERO,
             is_full: false,
             steps: Vec::new(),
@@ -220,6 +245,10 @@ impl Case {
             clock: Arc::clone(&self.clock) as _,
             journal_file_bytes_max: 16 << 10,
             open_files_max: 6,
+            cleaner: CleanerOptions {
+                enabled: false,
+                ..CleanerOptions::default()
+            },
             ..StoreOptions::new(Path::new("/data"), self.flush)
         })
     }

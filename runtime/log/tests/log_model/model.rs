@@ -8,6 +8,8 @@ use millstream_records::{BatchHeader, Marker};
 /// A batch as it was appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// No other batch has it.
+    pub serial: u64,
     pub partition: i32,
     pub base: i64,
     pub next: i64,
@@ -77,6 +79,11 @@ impl Model {
         assert!(!self.in_doubt, "a life ends with what is in doubt");
         self.operations.push(operation);
         self.numbers.push(lsn);
+    }
+
+    pub fn next_serial(&mut self) -> u64 {
+        self.written += 1;
+        self.written
     }
 
     /// The journal is durable up to this number.

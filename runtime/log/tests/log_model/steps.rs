@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use millstream_log::testing::{Fault, FaultyCall};
-use millstream_log::{AppendError, AppendOptions, Appended, FlushMode, Health, Log, Lsn};
+use millstream_log::{
+    AppendError, AppendOptions, Appended, DeleteRecordsError, FlushMode, Health, Log, Lsn,
+};
 use millstream_records::{
     BatchBuilder, BatchHeader, BatchOptions, Marker, ProducerStamp, build_marker, patch,
 };
@@ -18,6 +20,9 @@ pub const PRODUCER_IDS: i64 = 2 * PRODUCERS as i64;
 
 impl Case {
     pub fn step(&mut self) -> Result<(), Stop> {
+        if self.compacts && self.random.chance(10) {
+            return self.compact();
+        }
         let partition = self.random.below(PARTITIONS as u64) as i32;
         match self.random.below(100) {
             0..=19 => self.append(partition, None, false),
@@ -77,8 +82,9 @@ impl Case {
             self.model.written += 1;
             let pad = self.random.below(70) as usize;
             let value = format!("{}{}", self.model.written, "-".repeat(pad));
+            let (key, value) = self.key_and_value(value);
             builder
-                .append(at, None, Some(value.as_bytes()), [])
+                .append(at, key.as_deref(), value.as_deref(), [])
                 .expect("a small record");
             times.push(at);
         }
@@ -90,6 +96,7 @@ impl Case {
         let result = log.append(&mut bytes, options);
         self.seen.appends += 1;
         let entry = Entry {
+            serial: self.model.next_serial(),
             partition,
             base: self.model.log_end(partition),
             next: 0,
@@ -123,6 +130,7 @@ impl Case {
         let result = log.append_marker(marker, id, 0, 0, self.leader_epoch);
         self.seen.markers += 1;
         let entry = Entry {
+            serial: self.model.next_serial(),
             partition,
             base,
             next: 0,
@@ -211,7 +219,7 @@ impl Case {
     }
 
     /// After an error: the life goes on, is over, or should not have failed.
-    fn survives(&mut self, what: &str, error: &dyn std::error::Error) -> Result<(), Stop> {
+    pub fn survives(&mut self, what: &str, error: &dyn std::error::Error) -> Result<(), Stop> {
         if self.fs.is_off() || !self.faults {
             return Err(self.failed(what, error));
         }
@@ -256,7 +264,7 @@ impl Case {
                 self.model.move_start(partition, start);
                 self.seen.starts_moved += 1;
                 self.seen.emptied += u64::from(start == log.offsets().log_end);
-            } else if result.is_ok() && !self.faults {
+            } else if result.is_ok() && !self.faults && !self.fs.is_off() {
                 self.check_nothing_is_left_over(partition, &config, offsets.high_watermark)?;
             }
         }
@@ -299,11 +307,10 @@ impl Case {
                 }
                 Ok(())
             }
-            Err(millstream_log::DeleteRecordsError::OffsetOutOfRange { .. })
-                if to > offsets.high_watermark =>
-            {
+            Err(DeleteRecordsError::OffsetOutOfRange { .. }) if to > offsets.high_watermark => {
                 Ok(())
             }
+            Err(DeleteRecordsError::Policy { .. }) if !log.config().cleanup.delete => Ok(()),
             Ok(_) => Err(Stop::Wrong(
                 "records above the high watermark went".to_owned(),
             )),
@@ -318,13 +325,23 @@ impl Case {
     fn truncate(&mut self, partition: i32) -> Result<(), Stop> {
         let start = self.model.log_start(partition);
         let entries = self.model.entries(partition);
-        let later: Vec<_> = entries.iter().filter(|entry| entry.base > start).collect();
+        // Of a compacted log only batches without a producer: a pass keeps no batch of a producer but its last one, so
+        // without that one the log cannot tell any more which sequence came before.
+        let rests: Vec<_> = entries
+            .iter()
+            .rev()
+            .take_while(|entry| !self.compacts || entry.producer.is_none())
+            .collect();
+        let later: Vec<_> = rests.into_iter().filter(|one| one.base > start).collect();
         if !self.truncates || later.is_empty() {
             return Ok(());
         }
         let entry = later[self.random.below(later.len() as u64) as usize];
-        // Within a batch: all of it goes.
-        let within = self.random.below((entry.next - entry.base) as u64) as i64;
+        // Within a batch: all of it goes, unless a pass has taken it already.
+        let within = match self.compacts {
+            true => 0,
+            false => self.random.below((entry.next - entry.base) as u64) as i64,
+        };
         let (base, to) = (entry.base, entry.base + within);
         let log = self.log(partition)?;
         let result = log.truncate_to(to);

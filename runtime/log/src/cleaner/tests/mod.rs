@@ -5,6 +5,7 @@ mod failures;
 mod passes;
 mod store;
 mod tombstones;
+mod undurable;
 
 use std::collections::BTreeMap;
 
