@@ -198,11 +198,11 @@ impl StoreOptions {
             cluster_id: None,
             open_files_max: 4096,
             checkpoint_interval_ms: 60_000,
-            checkpoint_journal_bytes: 512 << 20,
+            checkpoint_journal_bytes: 256 << 20,
             retention_check_interval_ms: 300_000,
             scrub_interval_ms: 7 * 24 * 60 * 60 * 1000,
             scrub_bytes_per_second: 16 << 20,
-            journal_file_bytes_max: 64 << 20,
+            journal_file_bytes_max: 16 << 20,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             cleaner: CleanerOptions::default(),
         }

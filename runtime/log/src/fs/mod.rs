@@ -19,9 +19,9 @@ pub enum OpenMode {
     Read,
     /// The file must exist.
     ReadWrite,
-    /// The file must exist. Writes go past the page cache: each is of whole sectors, at a multiple of a
-    /// sector, from a [`SectorBuffer`]. A file system or disk that cannot do it says `InvalidInput`, when
-    /// the file is opened or at the first write.
+    /// The file must exist. Reads and writes go past the page cache: each is of whole sectors, at a
+    /// multiple of a sector, and its bytes in a [`SectorBuffer`]. A file system or disk that cannot do it
+    /// says `InvalidInput`, when the file is opened or at the first read or write.
     Direct,
     /// The file is made when it is missing; what it holds is kept.
     Create,

@@ -1,6 +1,6 @@
-//! Bytes that can be written past the page cache.
+//! Bytes that can be read and written past the page cache.
 
-/// The unit that a disk writes whole or not at all, and of which every write with [`OpenMode::Direct`] is a multiple.
+/// The unit that a disk writes whole or not at all, and of which every read and write with [`OpenMode::Direct`] is a multiple.
 ///
 /// [`OpenMode::Direct`]: super::OpenMode::Direct
 pub const SECTOR: usize = 512;
@@ -55,6 +55,20 @@ impl SectorBuffer {
         self.room.truncate(end);
         self.room.resize(self.start + padded, 0);
         &self.room[self.start..]
+    }
+
+    /// Makes it `len` bytes long, whatever they are, and gives them with the rest of the last sector, to
+    /// be read into.
+    pub fn sectors_to_fill(&mut self, len: usize) -> &mut [u8] {
+        self.len = 0;
+        let padded = len.next_multiple_of(SECTOR);
+        self.make_room(padded);
+        self.len = len;
+        let end = self.start + padded;
+        if self.room.len() < end {
+            self.room.resize(end, 0);
+        }
+        &mut self.room[self.start..end]
     }
 
     /// Bytes that there is memory for.
@@ -112,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn holds_what_was_put_in_at_a_boundary(
-            steps in prop::collection::vec((0..6_u8, 0..20_000_usize), 1..40),
+            steps in prop::collection::vec((0..8_u8, 0..20_000_usize), 1..40),
         ) {
             let mut buffer = SectorBuffer::default();
             let mut expected: Vec<u8> = Vec::new();
@@ -124,6 +138,12 @@ mod tests {
                     }
                     1 => buffer.shrink_to(bytes),
                     2 => {
+                        let sectors = buffer.sectors_to_fill(bytes);
+                        prop_assert_eq!(sectors.len(), bytes.next_multiple_of(SECTOR));
+                        sectors.fill(number as u8);
+                        expected = vec![number as u8; bytes];
+                    }
+                    3 => {
                         let padded = buffer.whole_sectors();
                         prop_assert_eq!(padded.len(), expected.len().next_multiple_of(SECTOR));
                         prop_assert!(padded[expected.len()..].iter().all(|byte| *byte == 0));

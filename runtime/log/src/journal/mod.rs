@@ -106,7 +106,7 @@ impl Default for JournalOptions {
         Self {
             first_lsn: Lsn(1),
             first_file_bytes: 1 << 20,
-            file_bytes_max: 64 << 20,
+            file_bytes_max: 16 << 20,
             total_bytes_max: 1 << 30,
             spare_bytes_max: 512 << 20,
             unflushed_bytes_max: 16 << 20,

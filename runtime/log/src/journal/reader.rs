@@ -1,39 +1,38 @@
 //! Groups as they stand in a file, each judged by itself.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::JournalError;
 use super::format::{GROUP_HEADER_LEN, GroupHeader};
-use crate::fs::{File, FileSystem, OpenMode, SECTOR};
+use crate::fs::{File, FileSystem, OpenMode, SECTOR, SectorBuffer};
 
 /// Bytes that are read at once.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// A file that is read through a window.
 pub(super) struct Reader {
     file: Arc<dyn File>,
     path: PathBuf,
     len: u64,
-    window: Vec<u8>,
+    window: SectorBuffer,
     window_at: u64,
 }
 
 impl Reader {
     pub fn open(fs: &dyn FileSystem, path: &Path, len: u64) -> Result<Reader, JournalError> {
-        let file = fs
-            .open(path, OpenMode::Read)
-            .map_err(JournalError::io("opening", path))?;
+        let file = open_for_reading(fs, path).map_err(JournalError::io("opening", path))?;
         Ok(Reader {
             file,
             path: path.to_owned(),
             len,
-            window: Vec::new(),
+            window: SectorBuffer::default(),
             window_at: 0,
         })
     }
 
-    /// `count` bytes at a position; `None` when the file is shorter.
+    /// `count` bytes at a sector's begin; `None` when the file is shorter.
     pub fn bytes(&mut self, at: u64, count: usize) -> Result<Option<&[u8]>, JournalError> {
         if at
             .checked_add(count as u64)
@@ -44,16 +43,15 @@ impl Reader {
         let window_end = self.window_at + self.window.len() as u64;
         if at < self.window_at || at + count as u64 > window_end {
             let size = (WINDOW_BYTES.max(count) as u64).min(self.len - at);
-            // Bounded by the file's own length.
-            self.window.resize(size as usize, 0);
             self.window_at = at;
-            if let Err(error) = self.file.read_exact_at(&mut self.window, at) {
+            // Bounded by the file's own length.
+            if let Err(error) = read_sectors(&*self.file, &mut self.window, size as usize, at) {
                 self.window.clear();
                 return Err(JournalError::io("reading", &self.path)(error));
             }
         }
         let start = (at - self.window_at) as usize;
-        Ok(Some(&self.window[start..start + count]))
+        Ok(Some(&self.window.as_mut_slice()[start..start + count]))
     }
 
     /// The head and checksum of the group at a position, if it is sound in itself.
@@ -84,4 +82,29 @@ impl Reader {
         }
         Ok(None)
     }
+}
+
+/// As the file was written: past the page cache, where it would only take the place of what is read again.
+fn open_for_reading(fs: &dyn FileSystem, path: &Path) -> io::Result<Arc<dyn File>> {
+    let direct = fs.open(path, OpenMode::Direct).and_then(|file| {
+        file.read_at(SectorBuffer::default().sectors_to_fill(SECTOR), 0)?;
+        Ok(file)
+    });
+    match direct {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => fs.open(path, OpenMode::Read),
+        result => result,
+    }
+}
+
+/// Reads `count` bytes at least; the rest of the last one's sector comes with them.
+fn read_sectors(file: &dyn File, into: &mut SectorBuffer, count: usize, at: u64) -> io::Result<()> {
+    let sectors = into.sectors_to_fill(count);
+    let mut read = 0;
+    while read < count {
+        match file.read_at(&mut sectors[read..], at + read as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => read += more,
+        }
+    }
+    Ok(())
 }

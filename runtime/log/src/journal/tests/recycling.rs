@@ -227,7 +227,7 @@ fn survive_with_cuts(seed: u64) {
     for _ in 0..5 {
         fs.cut_power_after(20 + random.below(200));
         if random.below(4) == 0 {
-            fs.refuse_direct_writes();
+            fs.refuse_direct_access();
         }
         let started = redo(&fs).and_then(|redo| {
             redo.start(JournalOptions {

@@ -27,7 +27,7 @@ impl SimFile {
         }
     }
 
-    /// What a disk asks of a write past the page cache.
+    /// What a disk asks of a read or write past the page cache.
     fn check_direct(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         if self.mode != OpenMode::Direct {
             return Ok(());
@@ -35,12 +35,15 @@ impl SimFile {
         assert_eq!(
             buf.as_ptr().align_offset(SECTOR),
             0,
-            "memory of a direct write"
+            "memory of a direct access"
         );
-        assert!(buf.len().is_multiple_of(SECTOR), "length of a direct write");
+        assert!(
+            buf.len().is_multiple_of(SECTOR),
+            "length of a direct access"
+        );
         assert!(
             offset.is_multiple_of(SECTOR as u64),
-            "place of a direct write"
+            "place of a direct access"
         );
         match self.fs.machine.lock().refuses_direct {
             true => Err(io::ErrorKind::InvalidInput.into()),
@@ -71,6 +74,7 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check_direct(buf, offset)?;
         let mut machine = self.fs.machine.lock();
         machine.check_on()?;
         machine.reads.calls += 1;

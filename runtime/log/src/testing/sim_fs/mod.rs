@@ -96,7 +96,7 @@ struct Machine {
     holds_syncs: bool,
     /// Syncs of files that succeeded.
     syncs: u64,
-    /// Writes past the page cache fail, as on a disk with larger sectors.
+    /// Reads and writes past the page cache fail, as on a disk with larger sectors.
     refuses_direct: bool,
     locks: BTreeSet<PathBuf>,
 }
@@ -155,8 +155,8 @@ impl SimFs {
         self.machine.lock().faults.push(fault);
     }
 
-    /// Writes past the page cache fail, as on a disk with larger sectors.
-    pub fn refuse_direct_writes(&self) {
+    /// Reads and writes past the page cache fail, as on a disk with larger sectors.
+    pub fn refuse_direct_access(&self) {
         self.machine.lock().refuses_direct = true;
     }
 
