@@ -10,6 +10,7 @@ mod flips;
 mod golden;
 mod leftovers;
 mod missing;
+mod noise;
 mod others;
 mod places;
 mod scrub;
