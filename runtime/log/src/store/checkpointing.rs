@@ -47,7 +47,7 @@ impl LogStore {
         // No log may come or go between the noted number and the captures.
         let changing = self.changing.lock();
         let noted = self.next_lsn();
-        let logs = self.logs();
+        let logs = self.sorted_logs();
         let captured = capture_all(&logs)?;
         drop(changing);
         let is_quiet = self.next_lsn() == noted;

@@ -162,6 +162,13 @@ impl LogStore {
         self.logs.read().values().cloned().collect()
     }
 
+    /// All logs in the order of their keys, for work whose order can be seen on the disk.
+    fn sorted_logs(&self) -> Vec<Arc<Log>> {
+        let mut logs = self.logs();
+        logs.sort_unstable_by_key(|log| key_of(log));
+        logs
+    }
+
     /// `producer.id.expiration.ms`
     pub fn producer_id_expiration_ms(&self) -> i64 {
         self.producer_id_expiration_ms.load(Ordering::Relaxed)

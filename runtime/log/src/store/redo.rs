@@ -1,12 +1,12 @@
 //! Applying the journal to the logs: its entries are gathered by log and applied to many logs at once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::open::{Opening, remove_dir};
 use super::parallel::in_parallel;
-use super::{LogKey, StoreError, check_name, write_log_dir};
+use super::{LogKey, StoreError, check_name, key_of, write_log_dir};
 use crate::LogConfig;
 use crate::journal::{EntryKind, EntryRef, Lsn, Redo};
 use crate::log::{Log, LogId, RedoChange, RedoEntry};
@@ -30,7 +30,8 @@ type LogEntries = (Arc<Log>, Vec<(Lsn, Kept)>);
 /// Entries of the journal, by log.
 #[derive(Default)]
 struct Gathered {
-    logs: HashMap<LogKey, LogEntries>,
+    /// In the order of their keys, so that the same journal is always redone in the same order.
+    logs: BTreeMap<LogKey, LogEntries>,
     bytes: Vec<u8>,
     entries: usize,
 }
@@ -63,7 +64,7 @@ impl Gathered {
     /// Applies everything; returns how many entries changed something.
     fn apply(&mut self) -> Result<u64, StoreError> {
         let bytes = &self.bytes;
-        let logs: Vec<_> = self.logs.drain().map(|(_, log)| log).collect();
+        let logs: Vec<_> = std::mem::take(&mut self.logs).into_values().collect();
         let applied = in_parallel(logs, |(log, entries)| {
             log.redo(entries.into_iter().map(|(lsn, kept)| {
                 let entry = match kept {
@@ -99,7 +100,8 @@ impl Opening {
             }
         }
         self.report.redone_entries += gathered.apply()?;
-        let logs: Vec<_> = self.logs.values().collect();
+        let mut logs: Vec<_> = self.logs.values().collect();
+        logs.sort_unstable_by_key(|log| key_of(log));
         in_parallel(logs, |log| log.finish_recovery())?;
         Ok(())
     }

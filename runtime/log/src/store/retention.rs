@@ -16,7 +16,7 @@ impl LogStore {
     /// again the next time.
     pub fn apply_retention(&self) -> Result<(), StoreError> {
         self.check_usable()?;
-        let logs = self.logs();
+        let logs = self.sorted_logs();
         let mut waits = false;
         for log in &logs {
             match log.apply_retention() {
