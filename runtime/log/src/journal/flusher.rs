@@ -227,6 +227,7 @@ impl Writer {
             first_lsn: self.flushed.next(),
             previous_crc: self.chain,
             follows: self.follows,
+            file_bytes: prepared.capacity,
         };
         self.active = Some(Active {
             file: prepared.file,

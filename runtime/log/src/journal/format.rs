@@ -6,15 +6,15 @@
 //! ```text
 //! file header            group (begins at a sector)        entry
 //!  0  magic "MSJOURN1"    0  magic "MSJG"                   0  length of what follows, u32
-//!  8  crc of 12..52       4  crc of 8..48 + body            4  kind u8
-//! 12  version u32 = 1     8  crc of the group before, u32   5  topic id, 16 bytes
+//!  8  crc of 12..60       4  crc of 8..48 + body            4  kind u8
+//! 12  version u32 = 2     8  crc of the group before, u32   5  topic id, 16 bytes
 //! 16  sequence u64       12  body length u32               21  partition i32
 //! 24  generation u64     16  number of entries u32         25  incarnation u64
 //! 32  first LSN u64      20  zero u32                      33  offset i64 (see EntryKind)
 //! 40  crc of the group   24  generation u64                41  bytes, up to the length
 //!     before, u32        32  first LSN u64
 //! 44  LSN it follows     40  LSN flushed when written u64
-//! 52  zeros up to 512    48  body: entries; zeros up to the next sector
+//! 52  bytes of the file  48  body: entries; zeros up to the next sector
 //! ```
 //!
 //! The chain goes: last group of the file before → file header → first group → … . A group begins
@@ -33,8 +33,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 const FILE_MAGIC: &[u8; 8] = b"MSJOURN1";
 const GROUP_MAGIC: &[u8; 4] = b"MSJG";
-const VERSION: u32 = 1;
-const FILE_CRC_END: usize = 52;
+const VERSION: u32 = 2;
+const FILE_CRC_END: usize = 60;
 
 /// What an entry says about its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +152,8 @@ pub struct FileHeader {
     /// The number after the last entry of the file before: `first_lsn`, or less when numbers were
     /// left out because a checkpoint had covered entries that the journal lost.
     pub follows: Lsn,
+    /// Bytes of the file, which are there before it is used: a shorter one has lost some. 0 in a reservation.
+    pub file_bytes: u64,
 }
 
 impl FileHeader {
@@ -164,6 +166,7 @@ impl FileHeader {
             first_lsn: Lsn::ZERO,
             previous_crc: 0,
             follows: Lsn::ZERO,
+            file_bytes: 0,
         }
     }
 
@@ -180,6 +183,7 @@ impl FileHeader {
         bytes[32..40].copy_from_slice(&self.first_lsn.0.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.previous_crc.to_le_bytes());
         bytes[44..52].copy_from_slice(&self.follows.0.to_le_bytes());
+        bytes[52..60].copy_from_slice(&self.file_bytes.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[12..FILE_CRC_END]);
         bytes[8..12].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -200,6 +204,7 @@ impl FileHeader {
             first_lsn: Lsn(u64_at(bytes, 32)?),
             previous_crc: u32_at(bytes, 40)?,
             follows: Lsn(u64_at(bytes, 44)?),
+            file_bytes: u64_at(bytes, 52)?,
         })
     }
 
@@ -336,7 +341,7 @@ mod tests {
 
         #[test]
         fn headers_survive_encoding(a in any::<u64>(), b in any::<u64>(), c in any::<u64>(), crc in any::<u32>(), entries in 1..u32::MAX) {
-            let file = FileHeader { sequence: a, generation: b, first_lsn: Lsn(c), previous_crc: crc, follows: Lsn(a) };
+            let file = FileHeader { sequence: a, generation: b, first_lsn: Lsn(c), previous_crc: crc, follows: Lsn(a), file_bytes: b };
             prop_assert_eq!(FileHeader::decode(&file.encode()), Some(file));
             let group = GroupHeader {
                 previous_crc: crc, body_len: 7, entries, generation: a, first_lsn: Lsn(b), flushed_lsn: Lsn(c),

@@ -383,6 +383,20 @@ fn list_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<JournalFile>, Journ
                 .map_err(JournalError::io("reading", &path))?;
         }
         let header = FileHeader::decode(&sector).filter(|header| header.sequence == sequence);
+        let file_bytes = header.map_or(0, |header| header.file_bytes);
+        // It has its name only when its first sector is durable, and is used only when its end is.
+        if !whole || entry.len < file_bytes {
+            let reason = format!(
+                "the file has {} bytes instead of {}",
+                entry.len,
+                file_bytes.max(FILE_HEADER_LEN as u64)
+            );
+            return Err(JournalError::Damaged {
+                path,
+                position: entry.len,
+                reason,
+            });
+        }
         files.push(JournalFile {
             path,
             sequence,

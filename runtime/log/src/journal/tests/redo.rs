@@ -1,7 +1,7 @@
 //! Rules 1 and 2: what a redo hands back, where it stops, and when it refuses.
 
 use super::*;
-use crate::fs::SECTOR;
+use crate::fs::{OpenMode, SECTOR};
 use crate::journal::format::{FILE_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
 
 fn damaged(result: Result<Vec<(u64, i64, Vec<u8>)>, JournalError>) -> (PathBuf, u64) {
@@ -115,6 +115,16 @@ fn damage_before_a_group_that_was_flushed_later_is_refused_with_file_and_positio
             matches!(start, Err(JournalError::Damaged { .. })),
             "a start is refused too"
         );
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_damage_wherever_it_was_cut() {
+    let fs = journal_of(5);
+    let cut = fs.open(&file(1), OpenMode::ReadWrite).unwrap();
+    for left in (0..cut.len().unwrap()).rev() {
+        cut.set_len(left).unwrap();
+        assert_eq!(damaged(read_back(&fs)), (file(1), left));
     }
 }
 
