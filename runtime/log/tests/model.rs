@@ -3,7 +3,8 @@
 //! kills and power cuts. Everything that can be read must equal the model, but for what passes of the cleaner may drop.
 //!
 //! `MILLSTREAM_MODEL_CASES` and `MILLSTREAM_MODEL_SEED` (or `cargo xtask model --cases N --seed S`) search longer, or
-//! repeat one case.
+//! repeat one case. What the journal's threads do between two steps is the machine's affair, so a case that fails may have
+//! to be run a few times.
 
 mod log_model;
 

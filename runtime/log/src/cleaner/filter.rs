@@ -11,6 +11,7 @@ use millstream_records::{
 };
 
 use super::key_hash::KeyHash;
+use super::last_batches::LastBatch;
 use super::offset_map::OffsetMap;
 use super::transactions::{MarkerFate, Transactions};
 use crate::index::AbortedEntry;
@@ -25,14 +26,6 @@ pub(super) enum FilterError {
     Damaged(#[from] BatchError),
     #[error("it cannot be written anew: {0}")]
     Build(#[from] BuildError),
-}
-
-/// What must stay of a producer that the log remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LastRecord {
-    /// Of its last batch in its present epoch: holds its last sequence.
-    pub(super) last_offset: Option<i64>,
-    pub(super) epoch: i16,
 }
 
 /// What became of a batch.
@@ -57,7 +50,7 @@ pub(super) struct Filtered {
 pub(super) struct Filter<'a> {
     pub(super) map: &'a OffsetMap,
     pub(super) transactions: Transactions,
-    pub(super) last_records: &'a HashMap<i64, LastRecord>,
+    pub(super) last_batches: &'a HashMap<i64, LastBatch>,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
     /// Used anew for every batch.
@@ -278,12 +271,9 @@ impl Filter<'_> {
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
         header.has_producer_id()
             && self
-                .last_records
+                .last_batches
                 .get(&header.producer_id)
-                .is_some_and(|last| match last.last_offset {
-                    Some(offset) => offset == header.last_offset(),
-                    None => header.is_control() && header.producer_epoch == last.epoch,
-                })
+                .is_some_and(|last| last.is(header))
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod idle;
 mod key_hash;
+mod last_batches;
 mod metrics;
 mod offset_map;
 mod options;

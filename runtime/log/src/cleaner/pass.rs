@@ -1,14 +1,14 @@
 //! One pass over one log: the offset map of its dirty portion, then every segment up to there written anew.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use millstream_records::{BatchHeader, BatchView, RawRecords};
 
 use super::blocks::{BlockError, Blocks, Buffer};
 use super::error::CleanError;
-use super::filter::{DECOMPRESSED_BYTES_MAX, Fate, Filter, LastRecord, Scratch, marker_of};
+use super::filter::{DECOMPRESSED_BYTES_MAX, Fate, Filter, Scratch, marker_of};
 use super::key_hash::KeyHash;
+use super::last_batches::DirtyBatches;
 use super::offset_map::{MapFull, OffsetMap};
 use super::plan::{GroupLimits, Portions, SegmentFacts, groups};
 use super::recovery;
@@ -69,6 +69,14 @@ pub(super) struct Pass<'a> {
     pub(super) report: PassReport,
 }
 
+/// What a pass knows of the dirty segments that it read.
+struct Mapped {
+    map: OffsetMap,
+    /// Where they end.
+    end: i64,
+    dirty: DirtyBatches,
+}
+
 impl Pass<'_> {
     pub(super) fn run(
         mut self,
@@ -82,15 +90,19 @@ impl Pass<'_> {
             .aborted_below(segments, portions.first_uncleanable)
             .map_err(|error| CleanError::io("reading the indexes of", self.log.dir(), error))?;
         let walk = Transactions::new(aborted.clone());
-        let (map, end) = self.build_map(portions, walk)?;
+        let producers = self.log.producer_states();
+        let Mapped { map, end, dirty } = self.build_map(portions, walk)?;
         failpoint::hit("cleaner.after_map");
         let count = segments.partition_point(|segment| segment.base_offset() < end);
-        let last_records = last_records(self.log);
+        let last_batches = producers
+            .iter()
+            .map(|producer| (producer.producer_id, dirty.last_of(producer, end)))
+            .collect();
         let config = self.log.config();
         let mut filter = Filter {
             map: &map,
             transactions: Transactions::new(aborted),
-            last_records: &last_records,
+            last_batches: &last_batches,
             now_ms: self.now_ms,
             delete_retention_ms: config.delete_retention_ms,
             scratch: Scratch::default(),
@@ -113,12 +125,12 @@ impl Pass<'_> {
         Ok(self.report)
     }
 
-    /// The map of the dirty segments, as many of them as fit, and the offset where those end.
+    /// Reads the dirty segments, as many of them as the map has room for.
     fn build_map(
         &mut self,
         portions: &Portions,
         mut transactions: Transactions,
-    ) -> Result<(OffsetMap, i64), PassEnd> {
+    ) -> Result<Mapped, PassEnd> {
         let offsets = portions.first_uncleanable - portions.first_dirty;
         let mut map = OffsetMap::new(
             self.limits.map_bytes,
@@ -126,17 +138,21 @@ impl Pass<'_> {
             offsets.unsigned_abs(),
         );
         let mut hashes = Vec::new();
+        let mut dirty = DirtyBatches::default();
         let mut pairs = self.view.segments.windows(2);
-        let dirty = pairs.by_ref().filter(|pair| {
+        let dirty_pairs = pairs.by_ref().filter(|pair| {
             let (base, end) = (pair[0].base_offset(), pair[1].base_offset());
             base < portions.first_uncleanable && end > portions.first_dirty
         });
         let mut end = portions.first_dirty;
-        for pair in dirty {
+        for pair in dirty_pairs {
             let (base, next) = (pair[0].base_offset(), pair[1].base_offset());
             let from = base.max(portions.first_dirty);
             match self.map_segment(&pair[0], from, &mut map, &mut transactions, &mut hashes)? {
-                Ok(()) => end = next,
+                Ok(met) => {
+                    dirty.extend(met);
+                    end = next;
+                }
                 Err(MapFull) if end > portions.first_dirty => break,
                 Err(MapFull) => {
                     let entries = (next - from).unsigned_abs() as f64 / self.limits.load_factor;
@@ -151,7 +167,7 @@ impl Pass<'_> {
                 }
             }
         }
-        Ok((map, end))
+        Ok(Mapped { map, end, dirty })
     }
 
     fn map_segment(
@@ -161,7 +177,8 @@ impl Pass<'_> {
         map: &mut OffsetMap,
         transactions: &mut Transactions,
         hashes: &mut Vec<(KeyHash, i64)>,
-    ) -> Result<Result<(), MapFull>, PassEnd> {
+    ) -> Result<Result<DirtyBatches, MapFull>, PassEnd> {
+        let mut met = DirtyBatches::default();
         let placing = placing(self.log, segment)?;
         let mut blocks = Blocks::new(segment, placing, &mut self.buffer, self.limits.block_bytes);
         let mut unpaid = 0;
@@ -170,6 +187,7 @@ impl Pass<'_> {
         {
             unpaid += batch.bytes().len() as u64;
             self.report.bytes_read += batch.bytes().len() as u64;
+            met.meet(batch.header());
             let mapped = map_batch(&batch, from, map, transactions, hashes)
                 .map_err(|error| damaged(segment, position, error.to_string()))?;
             if mapped.is_err() {
@@ -181,7 +199,7 @@ impl Pass<'_> {
             }
         }
         match (self.pace)(unpaid) {
-            true => Ok(Ok(())),
+            true => Ok(Ok(met)),
             false => Err(PassEnd::Abandoned),
         }
     }
@@ -303,19 +321,6 @@ fn map_batch(
         }
     }
     Ok(Ok(()))
-}
-
-fn last_records(log: &Log) -> HashMap<i64, LastRecord> {
-    log.producer_states()
-        .iter()
-        .map(|producer| {
-            let last = LastRecord {
-                last_offset: producer.last_batch().map(|batch| batch.last_offset),
-                epoch: producer.epoch,
-            };
-            (producer.producer_id, last)
-        })
-        .collect()
 }
 
 /// What the batches of a segment are compared with. One that is known to have lost batches is not copied: its

@@ -92,7 +92,9 @@ impl Case {
         let guard = producer
             .filter(|_| transactional)
             .and_then(|stamp| log.verification_guard(stamp.id, 0, stamp.base_sequence));
-        let options = AppendOptions::client(self.leader_epoch).verified_by(guard);
+        let options = AppendOptions::client(self.leader_epoch)
+            .verified_by(guard)
+            .flush_within(self.flush_within);
         let result = log.append(&mut bytes, options);
         self.seen.appends += 1;
         let entry = Entry {
@@ -127,7 +129,8 @@ impl Case {
         let mut bytes = build_marker(marker, id, 0, 0, now_ms);
         patch::set_base_offset(&mut bytes, base);
         patch::set_leader_epoch(&mut bytes, self.leader_epoch);
-        let result = log.append_marker(marker, id, 0, 0, self.leader_epoch);
+        let options = AppendOptions::coordinator(self.leader_epoch).flush_within(self.flush_within);
+        let result = log.append_marker_with(marker, id, 0, 0, options);
         self.seen.markers += 1;
         let entry = Entry {
             serial: self.model.next_serial(),

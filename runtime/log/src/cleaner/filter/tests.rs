@@ -60,7 +60,7 @@ fn marker(offset: i64, id: i64, marker: Marker) -> Vec<u8> {
 /// What is handed to the filter and kept between batches.
 struct Pass {
     map: OffsetMap,
-    last_records: HashMap<i64, LastRecord>,
+    last_batches: HashMap<i64, LastBatch>,
     aborted: Vec<AbortedEntry>,
     now_ms: i64,
 }
@@ -74,7 +74,7 @@ impl Pass {
         }
         Self {
             map,
-            last_records: HashMap::new(),
+            last_batches: HashMap::new(),
             aborted: Vec::new(),
             now_ms: NOW_MS,
         }
@@ -85,7 +85,7 @@ impl Pass {
         let mut filter = Filter {
             map: &self.map,
             transactions: Transactions::new(self.aborted.clone()),
-            last_records: &self.last_records,
+            last_batches: &self.last_batches,
             now_ms: self.now_ms,
             delete_retention_ms: RETENTION_MS,
             scratch: Scratch::default(),
@@ -198,11 +198,7 @@ fn the_last_batch_of_a_producer_stays_without_records() {
     let bytes = of_producer(10, 7, 20, &[("a", Some("1")), ("b", Some("2"))]);
     let commit = marker(12, 7, Marker::Commit);
     let mut pass = Pass::of(&[("a", 90), ("b", 90)]);
-    let last = LastRecord {
-        last_offset: Some(11),
-        epoch: 0,
-    };
-    pass.last_records.insert(7, last);
+    pass.last_batches.insert(7, LastBatch::EndsWith(11));
     let (left, _) = pass.run(&[&bytes, &commit]);
     let kept = header(&left[0]);
     assert_eq!((kept.record_count, kept.base_sequence), (0, 20));
@@ -213,7 +209,7 @@ fn the_last_batch_of_a_producer_stays_without_records() {
     assert_eq!(left[1], commit, "its transaction is not gone altogether");
     let (again, _) = pass.run(&[&left[0], &left[1]]);
     assert_eq!(again, left);
-    pass.last_records.clear();
+    pass.last_batches.clear();
     let (expired, _) = pass.run(&[&left[0], &left[1]]);
     assert_eq!(
         expired,
@@ -245,11 +241,8 @@ fn a_marker_goes_in_the_pass_after_its_horizon_which_comes_after_its_data() {
     assert_eq!(pass.run(&[&left[0]]).0, left);
     pass.now_ms += 1;
     assert!(pass.run(&[&left[0]]).0.is_empty());
-    let epoch_only = LastRecord {
-        last_offset: None,
-        epoch: 0,
-    };
-    pass.last_records.insert(7, epoch_only);
+    pass.last_batches
+        .insert(7, LastBatch::MarkerOf { epoch: 0 });
     let (kept, _) = pass.run(&[&left[0]]);
     assert_eq!(header(&kept[0]).record_count, 0, "its epoch still fences");
     assert_eq!(pass.run(&[&kept[0]]).0, kept);
@@ -315,7 +308,7 @@ fn damaged_records_are_an_error_and_never_a_panic() {
             let mut filter = Filter {
                 map: &pass.map,
                 transactions: Transactions::default(),
-                last_records: &pass.last_records,
+                last_batches: &pass.last_batches,
                 now_ms: NOW_MS,
                 delete_retention_ms: RETENTION_MS,
                 scratch: Scratch::default(),
