@@ -2,6 +2,7 @@
 
 use super::content::Content;
 use super::golden::{ALL, Golden, Outcome, Stop};
+use super::journal::Journal;
 use super::{Failures, extension, name};
 use crate::fs::{FileSystem, OpenMode};
 
@@ -11,11 +12,9 @@ fn a_file_that_ends_at_any_byte_keeps_what_it_has_or_is_refused() {
     for (content, mode, stop) in ALL {
         let golden = Golden::new(content, mode, stop);
         for path in golden.files() {
-            if extension(&path) == "journal" {
-                continue;
-            }
             let is_full = extension(&path) == "log" || content == Content::Appended;
             let step = golden.step(&path, is_full && stop == Stop::Closed);
+            let journal = Journal::of(&golden, &path);
             for end in (0..golden.bytes(&path).len() as u64).step_by(step) {
                 let fs = golden.disk();
                 let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
@@ -25,6 +24,9 @@ fn a_file_that_ends_at_any_byte_keeps_what_it_has_or_is_refused() {
                 let case = golden.case(&path, &format!("with {end} bytes"));
                 failures.run(&case, || {
                     let outcome = golden.check(&fs, &path, &case);
+                    if let Some(journal) = &journal {
+                        return assert_eq!(outcome, journal.after_cut(end));
+                    }
                     match (extension(&path), name(&path)) {
                         ("log", _) => {
                             let (_, first) = golden.batch_at(&path, end);
@@ -43,7 +45,6 @@ fn a_file_that_ends_at_any_byte_keeps_what_it_has_or_is_refused() {
                         (_, "meta.properties" | "partition.metadata") => {
                             assert!(matches!(outcome, Outcome::Whole | Outcome::Refused));
                         }
-                        ("journal", _) => {}
                         _ => assert_eq!(outcome, Outcome::Whole),
                     }
                 });

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::content::Content;
 use super::golden::{ALL, Golden, Outcome, Stop};
+use super::journal::Journal;
 use super::{Failures, extension, name};
 use crate::FlushMode;
 
@@ -26,19 +27,24 @@ fn a_flipped_bit_anywhere_is_repaired_or_refused_or_costs_its_batch() {
         let golden = Golden::new(content, mode, stop);
         let is_full = FULL.contains(&(content, mode, stop));
         for path in golden.files() {
-            let has_journal = (mode, stop) == (FlushMode::Journal, Stop::Killed);
-            if extension(&path) == "journal" && (!has_journal || content == Content::Compacted) {
+            if extension(&path) == "journal" && content == Content::Compacted {
                 continue;
             }
             let bytes = golden.bytes(&path);
             let step = golden.step(&path, is_full);
+            let journal = Journal::of(&golden, &path);
             for (at, byte) in bytes.iter().enumerate().step_by(step) {
                 let fs = golden.disk();
                 fs.damage(&path, at as u64, &[byte ^ (1 << (at % 8))]);
                 let case = golden.case(&path, &format!("byte {at}"));
                 failures.run(&case, || {
                     let outcome = golden.check(&fs, &path, &case);
-                    check_outcome(&golden, &path, at as u64, &outcome);
+                    match &journal {
+                        Some(journal) => {
+                            assert_eq!(outcome, journal.after_flip(at as u64, &outcome));
+                        }
+                        None => check_outcome(&golden, &path, at as u64, &outcome),
+                    }
                 });
             }
             *kinds.entry(extension(&path).to_owned()).or_insert(0) += bytes.len();
@@ -97,7 +103,6 @@ fn check_outcome(golden: &Golden, path: &Path, at: u64, outcome: &Outcome) {
                 "{outcome:?}"
             );
         }
-        ("journal", _) => {}
         _ => assert_eq!(*outcome, Outcome::Whole),
     }
 }

@@ -176,7 +176,7 @@ impl Golden {
     /// `MILLSTREAM_DAMAGE_FULL` is set.
     pub(super) fn step(&self, path: &Path, is_full: bool) -> usize {
         let has_all = is_full
-            || super::extension(path) == "checksums"
+            || ["checksums", "journal"].contains(&super::extension(path))
             || std::env::var_os("MILLSTREAM_DAMAGE_FULL").is_some();
         if has_all { 1 } else { 7 }
     }

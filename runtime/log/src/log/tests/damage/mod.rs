@@ -8,6 +8,7 @@ mod content;
 mod ends;
 mod flips;
 mod golden;
+mod journal;
 mod leftovers;
 mod missing;
 mod noise;
