@@ -118,6 +118,8 @@ pub(crate) fn options(fs: &Arc<SimFs>, clock: &Arc<ManualClock>, flush: FlushMod
     StoreOptions {
         fs: Arc::clone(fs) as _,
         clock: Arc::clone(clock) as _,
+        // Most tests start many times and write little, and a start fills files with zeros.
+        journal_file_bytes_max: 256 << 10,
         // Tests compact when they want to.
         cleaner: CleanerOptions {
             enabled: false,
