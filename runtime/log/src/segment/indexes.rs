@@ -293,8 +293,13 @@ impl Segment {
         (self.indexes.read().offset.len() * OffsetEntry::BYTES) as u64
     }
 
-    /// What the indexes hold now, entries in memory too.
+    /// What the indexes hold now, entries in memory too; unknown as long as they lack what a checkpoint did not know.
     pub(crate) fn index_sums(&self) -> io::Result<IndexSums> {
+        let expected = *self.expected.lock();
+        let lacks_some = expected.is_some_and(|sums| sums.contains(&Checksum::UNKNOWN));
+        if lacks_some && !self.indexes_are_trusted() {
+            return Ok([Checksum::UNKNOWN; 3]);
+        }
         let mut indexes = self.indexes.write();
         Ok([
             indexes.offset.checksum_of_all()?,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use millstream_records::Marker;
+
 use super::support::*;
 use crate::fs::FileSystem;
 use crate::testing::{Fault, FaultyCall};
@@ -252,4 +254,23 @@ fn a_cut_before_a_crash_is_no_damage_and_a_changed_note_of_it_is() {
     let opened = LogStore::open(options(&Arc::new(killed), &rig.clock, FlushMode::Journal));
     let refused = opened.expect_err("a damaged note is not passed over");
     assert!(refused.to_string().contains(TRUNCATIONS), "{refused}");
+}
+
+#[test]
+fn indexes_that_a_start_has_not_built_yet_are_not_checkpointed_as_empty() {
+    let rig = Rig::new(FlushMode::Journal);
+    let log = rig.log_with(0, small());
+    produce(&log, &["aborted"], (1, 0, 0), true).unwrap();
+    log.append_marker(Marker::Abort, 1, 0, 0, 0).unwrap();
+    fill(&rig, &log, "old", 2);
+    rig.store.checkpoint().unwrap();
+    log.truncate_to(log.offsets().log_end - 1).unwrap();
+    fill(&rig, &log, "new", 1);
+    drop(log);
+    let (rig, log) = crash(rig, false, 1);
+    rig.store.checkpoint().unwrap();
+    drop(log);
+    let (_rig, log) = crash(rig, false, 2);
+    let read = log.read(0, 1 << 20, Isolation::Committed, true).unwrap();
+    assert_eq!(read.aborted.len(), 1);
 }
