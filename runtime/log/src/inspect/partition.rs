@@ -307,7 +307,7 @@ impl PartitionCheck<'_> {
                     let damage = Damage {
                         path: path.to_owned(),
                         position: region.position,
-                        offsets: Some(region.first_offset..region.next_offset),
+                        offsets: Some(region.offsets()),
                         reason: region.reason,
                     };
                     let is_unfinished = region.position >= extent.sound_to && region.end == end;

@@ -66,7 +66,7 @@ impl SegmentReader {
                 damage: Damage {
                     path: self.path.clone(),
                     position: region.position,
-                    offsets: Some(region.first_offset..region.next_offset),
+                    offsets: Some(region.offsets()),
                     reason: region.reason,
                 },
             },

@@ -68,7 +68,7 @@ impl Log {
                 partition: self.id.partition,
                 path: segment.path(),
                 positions: region.position..region.end,
-                offsets: region.first_offset..region.next_offset,
+                offsets: region.offsets(),
                 reason: region.reason,
             }));
         }
@@ -282,11 +282,6 @@ pub(super) fn refused(segment: &Segment, region: &Region) -> ReadError {
     ReadError::Corrupt {
         path: segment.path(),
         position: region.position,
-        reason: format!(
-            "{}; offsets {} to {} cannot be read",
-            region.reason,
-            region.first_offset,
-            region.next_offset - 1
-        ),
+        reason: region.complaint(),
     }
 }

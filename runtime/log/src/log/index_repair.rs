@@ -111,8 +111,7 @@ impl Log {
                     Piece::Damage(region) => {
                         self.note(segment, &region);
                         let first_open = producers.open_transactions().min();
-                        let from = first_open.unwrap_or(region.first_offset);
-                        segment.note_undecided(from..region.next_offset);
+                        segment.note_undecided(first_open, region.offsets());
                     }
                 }
             }

@@ -75,10 +75,9 @@ impl Log {
             };
             if !has_indexes {
                 segment.forget_indexes();
-                // Nothing tells how the transactions ended that were open then.
                 let producers = self.replay_producers(*base)?;
                 let first_open = producers.open_transactions().min();
-                segment.note_undecided(first_open.unwrap_or(*base)..*next);
+                segment.note_undecided(first_open, *base..*next);
             }
             found.push(Arc::clone(segment));
         }

@@ -121,17 +121,11 @@ impl Log {
                     problems.push(Problem {
                         path: segment.path(),
                         position: region.position,
-                        reason: format!(
-                            "{}; offsets {} to {} cannot be read",
-                            region.reason,
-                            region.first_offset,
-                            region.next_offset - 1
-                        ),
+                        reason: region.complaint(),
                     });
                     self.note(segment, &region);
                     let first_open = appender.producers.open_transactions().min();
-                    let from = first_open.unwrap_or(region.first_offset);
-                    segment.note_undecided(from..region.next_offset);
+                    segment.note_undecided(first_open, region.offsets());
                     appender.log_end = region.next_offset;
                     continue;
                 }

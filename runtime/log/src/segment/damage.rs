@@ -56,7 +56,7 @@ impl Segment {
             return None;
         }
         let known = self.damage.known.lock();
-        let holds = |region: &&Region| (region.first_offset..region.next_offset).contains(&offset);
+        let holds = |region: &&Region| region.offsets().contains(&offset);
         known.regions.iter().find(holds).cloned()
     }
 
@@ -84,9 +84,11 @@ impl Segment {
         self.damage.known.lock().regions.clone()
     }
 
-    /// Lets a reader of committed records be refused below the end of `offsets`, from their start on.
-    pub(crate) fn note_undecided(&self, offsets: Range<i64>) {
-        self.damage.known.lock().undecided.push(offsets);
+    /// Lets a reader of committed records be refused below the end of the `lost` offsets: from their start on, or from
+    /// that of the first transaction that was open before them, since it cannot be known how it ended.
+    pub(crate) fn note_undecided(&self, first_open: Option<i64>, lost: Range<i64>) {
+        let undecided = first_open.unwrap_or(lost.start)..lost.end;
+        self.damage.known.lock().undecided.push(undecided);
         self.damage.any.store(true, Ordering::Release);
     }
 

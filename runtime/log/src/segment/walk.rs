@@ -35,6 +35,22 @@ pub(crate) struct Region {
     pub(crate) reason: String,
 }
 
+impl Region {
+    pub(crate) fn offsets(&self) -> Range<i64> {
+        self.first_offset..self.next_offset
+    }
+
+    /// The reason, and what it costs.
+    pub(crate) fn complaint(&self) -> String {
+        format!(
+            "{}; offsets {} to {} cannot be read",
+            self.reason,
+            self.first_offset,
+            self.next_offset - 1
+        )
+    }
+}
+
 /// A place where a batch is known to begin, and the offset that it ends with; from an index that can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Anchor {

@@ -214,18 +214,21 @@ fn a_batch_that_is_damaged_ends_the_pass_and_names_its_place() {
     );
 }
 
-#[test]
-fn compact_and_delete_together_lose_old_segments_too() {
-    let rig = Rig::new(FlushMode::Os);
-    let both = LogConfig {
+fn compacted_and_deleted() -> LogConfig {
+    LogConfig {
         cleanup: crate::CleanupPolicy {
             delete: true,
             compact: true,
         },
         retention_ms: 1000,
         ..compacted()
-    };
-    let log = rig.log_with(0, both);
+    }
+}
+
+#[test]
+fn compact_and_delete_together_lose_old_segments_too() {
+    let rig = Rig::new(FlushMode::Os);
+    let log = rig.log_with(0, compacted_and_deleted());
     fill(&log, 50, 50);
     settle(&rig, &log);
     rig.store.clean_dirtiest().unwrap().unwrap();
@@ -242,15 +245,7 @@ fn compact_and_delete_together_lose_old_segments_too() {
 
 /// Both policies, and a batch of one record in a segment of its own, written at `NOW_MS`.
 fn compact_and_delete(rig: &Rig, timestamp: i64) -> std::sync::Arc<crate::Log> {
-    let both = LogConfig {
-        cleanup: crate::CleanupPolicy {
-            delete: true,
-            compact: true,
-        },
-        retention_ms: 1000,
-        ..compacted()
-    };
-    let log = rig.log_with(0, both);
+    let log = rig.log_with(0, compacted_and_deleted());
     for value in ["first", "second"] {
         put_at(&log, timestamp, "key", Some(value));
     }
