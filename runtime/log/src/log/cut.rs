@@ -138,24 +138,29 @@ impl Log {
     /// Without a journal nothing tells after a power cut in which order appends and cuts came, so what was cut must
     /// not come back between what follows.
     fn sync_cut(&self, appender: &Appender) -> io::Result<()> {
-        let fs = &*self.shared.fs;
         self.forget_epoch_files()?;
+        self.sync_end(appender)
+    }
+
+    /// Makes the log's end durable: the active segment's length, and which segments there are.
+    pub(super) fn sync_end(&self, appender: &Appender) -> io::Result<()> {
         match appender.active.file() {
             Ok(file) => file.sync_data()?,
             // Nothing was ever written to it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        fs.sync_dir(&self.dir)
+        self.shared.fs.sync_dir(&self.dir)
     }
 
-    /// A note of the cut, when it takes away what a checkpoint has.
+    /// A note of the cut: when it takes away what a checkpoint has, and always without a journal. A start that finds one
+    /// then knows that the end which it sees may not be durable yet.
     fn prepare_cut(&self, appender: &Appender, cut: Cut) -> io::Result<Option<PreparedNote>> {
-        let needs_note = appender.captured_to.is_some_and(|captured| match cut {
+        let is_below_checkpoint = appender.captured_to.is_some_and(|captured| match cut {
             Cut::Back { end, .. } => end < captured,
             Cut::All { .. } => true,
         });
-        match needs_note {
+        match is_below_checkpoint || self.shared.journal().is_none() {
             true => self.prepare_note(cut.note(appender.log_start)).map(Some),
             false => Ok(None),
         }

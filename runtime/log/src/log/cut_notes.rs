@@ -1,9 +1,12 @@
-//! Cuts below what a checkpoint has, noted beside the log before they are made.
+//! Cuts of a log, noted beside it before they are made.
 //!
 //! A checkpoint counts on all bytes below its recovery point. A cut below that point takes some of them away, and what
 //! is appended then stands where they stood: a redo from the checkpoint on would meet later bytes in the place of
 //! earlier ones. So such a cut is noted first, durably. Until a checkpoint contains the cut, a start takes the log as it
 //! was right after it.
+//!
+//! Without a journal every cut is noted. A start sees a cut that the page cache has and the disk may not, and a power cut
+//! would bring back what it took: a log with a note gets its end synced by the start.
 //!
 //! ```text
 //! 1                                        version

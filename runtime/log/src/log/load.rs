@@ -200,9 +200,7 @@ impl Log {
         if let Some(at) = plan.checkpoint() {
             log.note_durable(at);
         }
-        if has_notes && notes.is_empty() {
-            log.remove_notes();
-        }
+        let has_idle_notes = has_notes && notes.is_empty();
         let newest_cut = notes.iter().map(|note| note.lsn).max();
         *log.notes.lock() = notes;
         let missing = log.note_missing(&missing).map_err(io)?;
@@ -245,8 +243,15 @@ impl Log {
                     {
                         log.write_again(checkpoint).map_err(io)?;
                     }
+                    if has_notes {
+                        // A cut that this start sees must not come undone by a power cut after it.
+                        log.sync_end(&appender).map_err(io)?;
+                    }
                 }
             }
+        }
+        if has_idle_notes {
+            log.remove_notes();
         }
         {
             // A log of another making may say nowhere that its first records were deleted.

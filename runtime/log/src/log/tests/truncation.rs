@@ -144,6 +144,36 @@ fn a_power_cut_at_any_moment_of_a_cut_leaves_the_log_before_or_after_it() {
 }
 
 #[test]
+fn a_cut_that_a_start_has_seen_does_not_come_undone_without_a_journal() {
+    for (to, seed) in [(12, 0), (12, 1), (12, 2), (41, 0), (41, 1), (41, 2)] {
+        let (mut before, mut after) = (0, 0);
+        for operations in 0.. {
+            let (rig, log) = checkpointed(FlushMode::Os);
+            fill(&rig, &log, "lost", 3);
+            rig.fs.cut_power_after(operations);
+            // The process is killed when the operations are used up; a cut may be half done then.
+            let is_done = log.truncate_to(to).is_ok();
+            drop(log);
+            let (rig, log) = crash(rig, false, seed);
+            let seen = values(&log);
+            drop(log);
+            if seen.len() == 43 {
+                assert!(!is_done, "{operations} operations");
+                before += 1;
+                continue;
+            }
+            after += 1;
+            let (_rig, log) = crash(rig, true, seed);
+            assert_eq!(values(&log), seen, "to {to}, {operations} operations");
+            if is_done {
+                break;
+            }
+        }
+        assert!(before > 0 && after > 2, "{before} before, {after} after");
+    }
+}
+
+#[test]
 fn a_reset_survives_a_crash_with_what_follows() {
     for to in [5, 12, 40, 1000] {
         for seed in 0..20 {
