@@ -99,6 +99,9 @@ pub(super) fn finish_swap(log: &Log) -> Result<(), CleanError> {
 
 /// Makes a log's directory ready for a pass: ends a swap that could not rename all its files, and removes what a pass
 /// has left that ended in a panic, or could not remove it. Only the pass that calls this writes such files.
+///
+/// All names are durable then. A process that was killed may have given a segment its own name just before; a power cut
+/// that took this back would leave the `.swap` beside a `.cleaned` of the pass that begins now, as if it was not whole.
 pub(super) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
     finish_swap(log)?;
     let fs = &**log.open_files().fs();
@@ -115,7 +118,8 @@ pub(super) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
             }
         }
     }
-    Ok(())
+    fs.sync_dir(log.dir())
+        .map_err(|error| CleanError::io("syncing", log.dir(), error))
 }
 
 /// Removes the files of the segments that a compacted one replaces. The snapshot at its own base offset stays.

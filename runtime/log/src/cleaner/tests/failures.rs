@@ -172,6 +172,33 @@ fn a_swap_that_is_half_done_survives_a_crash_and_a_cut() {
 }
 
 #[test]
+fn a_power_cut_in_the_next_pass_does_not_undo_a_swap_that_a_kill_has_cut_short() {
+    let (mut operations, mut is_over) = (0, false);
+    while !is_over {
+        for more in [0, 1, 2, 3, 4, 6, 9, 13] {
+            let rig = Rig::new(FlushMode::Journal);
+            let log = dirty(&rig, 0);
+            let expected = view(&log).1;
+            rig.fs.cut_power_after(operations);
+            // The process is killed when the operations are used up.
+            is_over = rig.store.clean_dirtiest().is_ok();
+            drop(log);
+            let rig = rig.kill_and_reopen(operations);
+            rig.log_with(0, compacted());
+            rig.fs.cut_power_after(more);
+            // It may have come to its end.
+            let _ = rig.store.clean_dirtiest();
+            let rig = rig.cut_power_and_reopen(operations + more);
+            assert_eq!(rig.report.problems, [], "{operations}, then {more}");
+            let log = rig.log_with(0, compacted());
+            assert_eq!(view(&log).1, expected, "{operations}, then {more}");
+        }
+        operations += 1;
+    }
+    assert!(operations > 50, "{operations}");
+}
+
+#[test]
 fn what_a_pass_could_not_remove_is_gone_before_the_next_swap() {
     let rig = Rig::new(FlushMode::Os);
     let log = dirty(&rig, 0);
