@@ -1,5 +1,6 @@
 //! A log brought back from its files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -253,6 +254,10 @@ impl Log {
         if has_idle_notes {
             log.remove_notes();
         }
+        // A store that is closed seals the active segment too, so that its indexes are believed.
+        if !matches!(&plan, LoadPlan::Closed { at, .. } if log.files_match(at)) {
+            log.forget_old_seal(&sizes).map_err(io)?;
+        }
         {
             // A log of another making may say nowhere that its first records were deleted.
             let mut appender = log.appender.lock();
@@ -265,6 +270,16 @@ impl Log {
             problems,
             missing,
         })
+    }
+
+    /// The active segment may have been sealed, and what followed was lost. Its sidecar must not outlive that: another
+    /// one's batches may come to the same length, and a full disk keep them from getting a sidecar of their own.
+    fn forget_old_seal(&self, sizes: &BTreeMap<i64, SegmentSizes>) -> io::Result<()> {
+        let active = Arc::clone(&self.appender.lock().active);
+        match sizes.get(&active.base_offset()) {
+            Some(sizes) if sizes.has_sidecar => active.reopen(&*self.shared.fs),
+            _ => Ok(()),
+        }
     }
 
     fn files_match(&self, at: &LogCheckpoint) -> bool {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::retention::{MODES, advance, append_at, bases, check_whole, fill, names, set, small};
 use super::support::*;
 use crate::fs::FileSystem;
-use crate::{FlushMode, Log, LogConfig};
+use crate::testing::{Fault, FaultyCall};
+use crate::{AppendOptions, FlushMode, Isolation, Log, LogConfig};
 
 #[test]
 fn an_idle_log_is_rolled_when_it_is_old_and_jitter_brings_that_forward() {
@@ -123,4 +124,41 @@ fn no_room_to_preallocate_refuses_the_append_and_heals() {
     rig.fs.set_capacity(None);
     append(&log, &["value 0"]);
     check_whole(&log);
+}
+
+#[test]
+fn checksums_of_a_segment_whose_end_was_lost_are_not_held_against_what_follows() {
+    let mut lost = 0;
+    for seed in 0..40 {
+        let rig = Rig::new(FlushMode::Journal);
+        let log = rig.log(0);
+        let first = append(&log, &["first"]);
+        flush(&rig.store, &first);
+        rig.store.checkpoint().unwrap();
+        let held = rig.fs.hold_syncs();
+        append(&log, &["gone!"]);
+        log.roll_active().unwrap();
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed);
+        drop(held);
+        let log = rig.log(0);
+        if log.offsets().log_end > 1 {
+            continue;
+        }
+        lost += 1;
+        rig.fs.inject(Fault {
+            call: FaultyCall::Write,
+            path_contains: "index".to_owned(),
+            nth: 1,
+            kind: std::io::ErrorKind::StorageFull,
+        });
+        // As long as what was lost, and of another epoch.
+        let mut batch = batch_of(&["other"], None, false);
+        log.append(&mut batch, AppendOptions::client(7)).unwrap();
+        log.roll_active().unwrap();
+        let found = values_from(&log, 0, Isolation::LogEnd);
+        let expected = [(0, "first".to_owned()), (1, "other".to_owned())];
+        assert_eq!(found, expected, "seed {seed}");
+    }
+    assert!(lost > 5, "{lost}");
 }
