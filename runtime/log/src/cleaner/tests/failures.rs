@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::{compacted, fill, put, settle, view};
+use super::{compacted, fill, put, settle, view, view_in_steps};
 use crate::cleaner::CleanError;
 use crate::fs::FileSystem;
 use crate::log::test_support::Rig;
@@ -169,6 +169,37 @@ fn a_swap_that_is_half_done_survives_a_crash_and_a_cut() {
             assert!(strange(&left).is_empty(), "{nth}, {ending}: {left:?}");
         }
     }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_pass_leaves_each_segment_old_or_new() {
+    let (mut operations, mut is_over) = (0, false);
+    while !is_over {
+        for seed in 0..5 {
+            let rig = Rig::new(FlushMode::Journal);
+            let log = rig.log_with(0, compacted());
+            // Several small segments become one.
+            for _ in 0..10 {
+                fill(&log, 5, 4);
+                settle(&rig, &log);
+            }
+            let expected = view(&log).1;
+            rig.fs.cut_power_after(operations);
+            is_over = rig.store.clean_dirtiest().is_ok();
+            drop(log);
+            let rig = rig.cut_power_and_reopen(seed);
+            assert_eq!(rig.report.problems, [], "{operations}, seed {seed}");
+            let log = rig.log_with(0, compacted());
+            let (offsets, values) = view(&log);
+            assert_eq!(values, expected, "{operations}, seed {seed}");
+            // A segment that has come back beside its successor would be found by its base offset.
+            assert_eq!(view_in_steps(&log, 1).0, offsets);
+            let left = names(&rig, &log);
+            assert!(strange(&left).is_empty(), "{operations}, seed {seed}");
+        }
+        operations += 1;
+    }
+    assert!(operations > 50, "{operations}");
 }
 
 #[test]

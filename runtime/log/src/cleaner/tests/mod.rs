@@ -60,10 +60,15 @@ fn settle(rig: &Rig, log: &Log) {
 
 /// What a consumer sees from the start: the offsets, and each key's last value.
 fn view(log: &Log) -> (Vec<i64>, BTreeMap<String, String>) {
+    view_in_steps(log, 4096)
+}
+
+/// The same, so many bytes at once; at least a batch.
+fn view_in_steps(log: &Log, bytes: usize) -> (Vec<i64>, BTreeMap<String, String>) {
     let (mut offsets, mut values) = (Vec::new(), BTreeMap::new());
     let mut next = log.offsets().log_start;
     loop {
-        let read = log.read(next, 4096, Isolation::LogEnd, true).unwrap();
+        let read = log.read(next, bytes, Isolation::LogEnd, true).unwrap();
         if read.bytes.is_empty() {
             return (offsets, values);
         }
