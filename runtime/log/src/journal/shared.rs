@@ -68,6 +68,21 @@ struct State {
 }
 
 impl State {
+    /// Somebody wants the open group flushed; whether the flusher has to be told. Nobody can want an empty one: that
+    /// would pass for the wish of those whose entries come next, and the flusher would not hear of them.
+    fn want(&mut self, demand: Demand) -> bool {
+        let is_sooner = match (demand, self.demand) {
+            _ if self.open.entries == 0 => false,
+            (Demand::Nobody, _) | (_, Demand::Now) => false,
+            (Demand::By(by), Demand::By(earlier)) => by < earlier,
+            (Demand::Now | Demand::By(_), _) => true,
+        };
+        if is_sooner {
+            self.demand = demand;
+        }
+        is_sooner
+    }
+
     fn check(&self) -> Result<(), JournalError> {
         match &self.condition {
             Condition::Poisoned(reason) => Err(JournalError::Poisoned {
@@ -163,21 +178,16 @@ impl Shared {
             {
                 break;
             }
-            state.demand = Demand::Now;
-            self.work.notify_one();
+            if state.want(Demand::Now) {
+                self.work.notify_one();
+            }
             self.room.wait(&mut state);
         }
         let lsn = state.next_lsn;
         state.next_lsn = lsn.next();
         state.unflushed_bytes += bytes;
         state.open.push(&entry, lsn, listener, end_offset);
-        let sooner = match (start_by, state.demand) {
-            (_, Demand::Now) => false,
-            (Some(by), Demand::By(earlier)) if earlier <= by => false,
-            _ => true,
-        };
-        if sooner {
-            state.demand = start_by.map_or(Demand::Now, Demand::By);
+        if state.want(start_by.map_or(Demand::Now, Demand::By)) {
             drop(state);
             self.work.notify_one();
         }
@@ -198,9 +208,7 @@ impl Shared {
             "a wait for entry {lsn}, the next is {}",
             state.next_lsn
         );
-        let open = state.open.entries > 0 && lsn >= state.open.first_lsn;
-        if open && !matches!(state.demand, Demand::Now) {
-            state.demand = Demand::Now;
+        if lsn >= state.open.first_lsn && state.want(Demand::Now) {
             self.work.notify_one();
         }
     }

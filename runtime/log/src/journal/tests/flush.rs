@@ -1,6 +1,7 @@
 //! When a flush starts, who is told, and what a failed one does (rule 4).
 
 use std::io;
+use std::sync::mpsc;
 
 use super::*;
 use crate::testing::{Fault, FaultyCall};
@@ -151,6 +152,40 @@ fn too_much_unflushed_blocks_appends_until_it_is_flushed() {
     });
     // An entry that is larger than the limit goes through alone.
     fixture.commit(30, &[1; 50_000]);
+}
+
+#[test]
+fn an_append_that_has_waited_for_room_is_flushed_though_nothing_follows_it() {
+    let options = JournalOptions {
+        unflushed_bytes_max: 10_000,
+        first_file_bytes: 1 << 16,
+        total_bytes_max: 1 << 30,
+        ..small()
+    };
+    let fixture = start(&SimFs::new(0), options);
+    let (flushed, when_flushed) = mpsc::channel();
+    for round in 0..1000 {
+        std::thread::scope(|scope| {
+            // There is room for one of them at a time.
+            for number in [2 * round, 2 * round + 1] {
+                let (fixture, flushed) = (&fixture, flushed.clone());
+                scope.spawn(move || {
+                    let lsn = fixture.append_within(number, &[1; 9_000], NOW)?;
+                    fixture.journal.wait_flushed_blocking(lsn)?;
+                    flushed.send(()).unwrap();
+                    Ok::<(), JournalError>(())
+                });
+            }
+            for _ in 0..2 {
+                let in_time = when_flushed.recv_timeout(Duration::from_secs(20));
+                if in_time.is_err() {
+                    // Lets the threads end.
+                    fixture.journal.poison("nothing is flushed any more");
+                }
+                assert_eq!(in_time, Ok(()), "round {round}");
+            }
+        });
+    }
 }
 
 /// Rule 4: after a failed write or sync nothing is acknowledged, tried again or cut.
