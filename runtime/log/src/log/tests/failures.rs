@@ -6,7 +6,7 @@ use std::path::Path;
 use super::support::*;
 use crate::fs::FileSystem;
 use crate::testing::{Fault, FaultyCall};
-use crate::{AppendError, FlushMode, Health, Isolation, LogConfig};
+use crate::{AppendError, AppendOptions, FlushMode, Health, Isolation, LogConfig};
 
 fn fault(call: FaultyCall, path: &str, kind: io::ErrorKind) -> Fault {
     Fault {
@@ -137,6 +137,25 @@ fn a_failed_sync_of_a_checkpoint_poisons_the_store_and_cuts_nothing() {
             let found = values_from(&rig.log(0), 0, Isolation::Uncommitted);
             assert_eq!(found, [(0, "acknowledged".to_owned())]);
         }
+    }
+}
+
+#[test]
+fn a_refused_append_does_not_come_back_after_a_checkpoint() {
+    for seed in 0..20 {
+        let rig = Rig::new(FlushMode::Os);
+        let log = rig.log(0);
+        rig.fs
+            .inject(fault(FaultyCall::Write, ".log", io::ErrorKind::Other));
+        // The first batch is written and the second is not.
+        let mut batches = batch_of(&["small"], None, false);
+        batches.extend(batch_of(&["large".repeat(1000).as_str()], None, false));
+        log.append(&mut batches, AppendOptions::client(0))
+            .unwrap_err();
+        rig.store.checkpoint().unwrap();
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed);
+        assert_eq!(rig.log(0).offsets().log_end, 0, "seed {seed}");
     }
 }
 

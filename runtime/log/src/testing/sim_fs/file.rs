@@ -89,7 +89,8 @@ impl File for SimFile {
         let mut machine = self.fs.machine.lock();
         machine.operation()?;
         if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
-            let part = machine.random.below(buf.len() as u64 + 1) as usize;
+            // Of a write that fails not all bytes are there.
+            let part = machine.random.below(buf.len().max(1) as u64) as usize;
             machine.content(self.inode)?.write(&buf[..part], offset);
             return Err(error);
         }
