@@ -17,7 +17,7 @@ impl Log {
         let fs = &*self.shared.fs;
         let (base, size) = from.map_or((i64::MIN, 0), |at| (at.segment_base, at.segment_size));
         for segment in self.segments.read().iter() {
-            if segment.base_offset() >= base && segment.size() > 0 {
+            if segment.base_offset() >= base {
                 let is_first = segment.base_offset() == base;
                 segment.write_again(if is_first { size } else { 0 })?;
             }

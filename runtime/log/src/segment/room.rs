@@ -24,10 +24,14 @@ impl Segment {
         if is_due { self.trim() } else { Ok(()) }
     }
 
-    /// Writes what the file has from `position` on once more, and its length.
+    /// Writes what the file has from `position` on once more, and its length, even when that is 0 now.
     pub(crate) fn write_again(&self, position: u64) -> io::Result<()> {
         let end = self.size();
-        let file = self.log.get_or_create()?;
+        let file = match self.log.get() {
+            Ok(file) => file,
+            Err(error) if end == 0 && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let mut window = Vec::new();
         let mut at = position;
         while at < end {

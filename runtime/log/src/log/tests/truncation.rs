@@ -174,6 +174,32 @@ fn a_cut_that_a_start_has_seen_does_not_come_undone_without_a_journal() {
 }
 
 #[test]
+fn a_cut_whose_sync_has_failed_does_not_come_undone_after_the_next_start() {
+    // The first segment has nine records, the first batch of the second one three: a cut within leaves that one empty.
+    for (to, seed) in (0..12).flat_map(|to| (0..8).map(move |seed| (to, seed))) {
+        let rig = Rig::new(FlushMode::Os);
+        let log = rig.log_with(0, small());
+        fill(&rig, &log, "old", 9);
+        rig.store.checkpoint().unwrap();
+        append(&log, &["new 0", "new 1", "new 2"]);
+        fill(&rig, &log, "newer", 20 + seed);
+        rig.fs.inject(Fault {
+            call: FaultyCall::Sync,
+            path_contains: ".log".to_owned(),
+            nth: 1,
+            kind: std::io::ErrorKind::Other,
+        });
+        let cut = log.truncate_to(to);
+        drop(log);
+        let (rig, log) = crash(rig, false, seed as u64);
+        let seen = values(&log);
+        drop(log);
+        let (_rig, log) = crash(rig, true, seed as u64);
+        assert_eq!(values(&log), seen, "to {to}, {cut:?}");
+    }
+}
+
+#[test]
 fn a_reset_survives_a_crash_with_what_follows() {
     for to in [5, 12, 40, 1000] {
         for seed in 0..20 {
