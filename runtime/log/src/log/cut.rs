@@ -9,7 +9,7 @@ use super::{AppendError, Appender, Log, Stability};
 use crate::failpoint;
 use crate::journal::{EntryKind, EntryRef, Lsn};
 use crate::producer_state::ProducerStates;
-use crate::segment::{Piece, Segment, SegmentFile, SegmentSizes};
+use crate::segment::{Piece, Segment, SegmentFile, SegmentSizes, path_of};
 
 /// A cut that is about to be made.
 #[derive(Debug, Clone, Copy)]
@@ -340,15 +340,19 @@ impl Log {
 
     /// A snapshot behind the end is of a history that was given up.
     pub(super) fn drop_snapshots_behind(&self, end: i64) -> io::Result<()> {
-        let fs = &*self.shared.fs;
-        for entry in fs.read_dir(&self.dir)? {
+        for entry in self.shared.fs.read_dir(&self.dir)? {
             if let Some((SegmentFile::ProducerSnapshot, offset)) = SegmentFile::parse(&entry.name)
                 && offset > end
             {
-                fs.remove_file(&self.dir.join(&entry.name))?;
+                self.remove_snapshot(offset)?;
             }
         }
         Ok(())
+    }
+
+    pub(super) fn remove_snapshot(&self, offset: i64) -> io::Result<()> {
+        let path = path_of(&self.dir, offset, SegmentFile::ProducerSnapshot);
+        self.shared.fs.remove_file(&path)
     }
 
     fn end_at(&self, appender: &mut Appender, end: i64) {

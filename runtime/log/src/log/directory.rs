@@ -37,6 +37,8 @@ pub(super) struct Listing {
     sizes: BTreeMap<i64, SegmentSizes>,
     /// What is left where the file of batches is not.
     left: BTreeMap<i64, SegmentSizes>,
+    /// Offsets of producer snapshots.
+    pub(super) snapshots: Vec<i64>,
     /// There is a file of notes about cuts.
     pub(super) has_notes: bool,
 }
@@ -60,8 +62,13 @@ pub(super) fn list_segments(shared: &Shared, dir: &Path) -> io::Result<Listing> 
         let Some((kind, base_offset)) = SegmentFile::parse(&entry.name) else {
             continue;
         };
-        if matches!(kind, SegmentFile::Log | SegmentFile::ProducerSnapshot) {
-            continue;
+        match kind {
+            SegmentFile::Log => continue,
+            SegmentFile::ProducerSnapshot => {
+                listing.snapshots.push(base_offset);
+                continue;
+            }
+            _ => {}
         }
         let sizes = match listing.sizes.get_mut(&base_offset) {
             Some(sizes) => sizes,

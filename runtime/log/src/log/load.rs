@@ -160,7 +160,8 @@ impl Log {
         plan: LoadPlan,
     ) -> Result<Loaded, StoreError> {
         let io = |source| StoreError::io("listing", &dir, source);
-        let listing = list_segments(shared, &dir).map_err(io)?;
+        let mut listing = list_segments(shared, &dir).map_err(io)?;
+        let snapshots = std::mem::take(&mut listing.snapshots);
         let has_notes = listing.has_notes;
         let mut notes = CutNotes::default();
         let captured_to = plan.checkpoint().map(|at| at.recovery_point);
@@ -205,6 +206,10 @@ impl Log {
         let newest_cut = notes.iter().map(|note| note.lsn).max();
         *log.notes.lock() = notes;
         let missing = log.note_missing(&missing).map_err(io)?;
+        let sound_to = log.snapshots_are_sound_to(&plan);
+        for offset in snapshots.into_iter().filter(|offset| *offset > sound_to) {
+            log.remove_snapshot(offset).map_err(io)?;
+        }
         let mut problems = Vec::new();
         {
             let mut appender = log.appender.lock();
@@ -270,6 +275,19 @@ impl Log {
             problems,
             missing,
         })
+    }
+
+    /// Producer snapshots behind this offset may be of a history that a crash took, though the log has grown over it again:
+    /// they are not synced when they are written.
+    fn snapshots_are_sound_to(&self, plan: &LoadPlan) -> i64 {
+        match plan {
+            LoadPlan::Foreign => i64::MAX,
+            LoadPlan::Closed { at, .. } if self.files_match(at) => i64::MAX,
+            LoadPlan::Closed { at, .. }
+            | LoadPlan::Journaled(at)
+            | LoadPlan::Scanned { at: Some(at), .. } => at.recovery_point,
+            LoadPlan::Scanned { at: None, .. } => self.segments.read()[0].base_offset(),
+        }
     }
 
     /// The active segment may have been sealed, and what followed was lost. Its sidecar must not outlive that: another

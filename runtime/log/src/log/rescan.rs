@@ -53,6 +53,9 @@ impl Log {
                 self.set_segments_aside(base_offset - 1)?;
                 return self.shared.fs.sync_dir(&self.dir);
             }
+            if index > first && !may_have_gaps {
+                self.write_snapshot(appender);
+            }
             appender.active = Arc::clone(segment);
             if segment.mark_unsynced() {
                 appender.unsynced.push(Arc::clone(segment));

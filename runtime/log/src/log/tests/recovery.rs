@@ -1,5 +1,6 @@
 //! What a start makes of files that a crash, a power cut or decay has left.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use millstream_records::Marker;
@@ -275,4 +276,44 @@ fn a_damaged_checkpoint_refuses_the_start() {
         matches!(error, StoreError::DamagedCheckpoint { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn a_producer_snapshot_of_a_lost_history_is_not_believed() {
+    let mut lost = 0;
+    for (flush, seed) in
+        (0..40).flat_map(|seed| [(FlushMode::Journal, seed), (FlushMode::Os, seed)])
+    {
+        let rig = Rig::new(flush);
+        let log = rig.log(0);
+        produce(&log, &["first"], (1, 0, 0), false).unwrap();
+        rig.store.checkpoint().unwrap();
+        // A snapshot at 2 that knows of a producer 2.
+        let held = rig.fs.hold_syncs();
+        produce(&log, &["gone!"], (2, 0, 0), false).unwrap();
+        log.roll_active().unwrap();
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed);
+        drop(held);
+        let log = rig.log(0);
+        if log.offsets().log_end > 1 {
+            continue;
+        }
+        lost += 1;
+        // The log grows over that offset in another way.
+        produce(&log, &["other"], (3, 0, 0), false).unwrap();
+        log.roll_active().unwrap();
+        produce(&log, &["later"], (3, 0, 1), false).unwrap();
+        produce(&log, &["again"], (3, 0, 2), false).unwrap();
+        rig.store.flushed_blocking(log.last_lsn()).unwrap();
+        rig.store.checkpoint().unwrap();
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed + 1);
+        let log = rig.log(0);
+        log.truncate_to(3).unwrap();
+        let states = log.producer_states();
+        let known: BTreeSet<_> = states.iter().map(|state| state.producer_id).collect();
+        assert_eq!(known, BTreeSet::from([1, 3]), "{flush:?}, seed {seed}");
+    }
+    assert!(lost > 10, "{lost}");
 }

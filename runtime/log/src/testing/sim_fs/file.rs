@@ -89,8 +89,11 @@ impl File for SimFile {
         let mut machine = self.fs.machine.lock();
         machine.operation()?;
         if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
-            // Of a write that fails not all bytes are there.
-            let part = machine.random.below(buf.len().max(1) as u64) as usize;
+            // Of a write that fails not all bytes are there; past the page cache whole sectors are.
+            let mut part = machine.random.below(buf.len().max(1) as u64) as usize;
+            if self.mode == OpenMode::Direct {
+                part -= part % SECTOR;
+            }
             machine.content(self.inode)?.write(&buf[..part], offset);
             return Err(error);
         }
