@@ -260,6 +260,36 @@ fn a_checkpoint_covers_the_journal() {
 }
 
 #[test]
+fn a_checkpoint_that_a_start_has_seen_is_not_undone_by_a_power_cut() {
+    let path = Path::new("/data/millstream-checkpoint");
+    for flush in [FlushMode::Os, FlushMode::Journal] {
+        let (mut operations, mut is_over) = (0, false);
+        while !is_over {
+            let rig = Rig::new(flush);
+            let log = rig.log(0);
+            let last = append(&log, &["first"]);
+            rig.store.flushed_blocking(last.lsn).unwrap();
+            rig.store.checkpoint().unwrap();
+            let last = append(&log, &["second"]);
+            rig.store.flushed_blocking(last.lsn).unwrap();
+            rig.fs.cut_power_after(operations);
+            // The process is killed when the operations are used up.
+            is_over = rig.store.checkpoint().is_ok();
+            drop(log);
+            let rig = rig.kill_and_reopen(operations);
+            let seen = rig.fs.read(path, 1 << 20).unwrap();
+            for seed in 0..6 {
+                let later = rig.fs.clone().power_cut(seed);
+                let found = later.read(path, 1 << 20).unwrap();
+                assert!(found == seen, "{flush:?}, {operations} operations");
+            }
+            operations += 1;
+        }
+        assert!(operations > 5, "{operations}");
+    }
+}
+
+#[test]
 fn a_clean_close_leaves_nothing_to_redo_and_kafkas_files() {
     let mut rig = Rig::new(FlushMode::Journal);
     let last = append(&rig.log(0), &["a", "b"]);

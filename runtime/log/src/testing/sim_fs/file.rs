@@ -89,8 +89,9 @@ impl File for SimFile {
         let mut machine = self.fs.machine.lock();
         machine.operation()?;
         if let Some(error) = machine.fault(FaultyCall::Write, &self.path) {
-            // Of a write that fails not all bytes are there; past the page cache whole sectors are.
-            let mut part = machine.random.below(buf.len().max(1) as u64) as usize;
+            // Not all of what it says is there, zeros at its end aside; past the page cache whole sectors are.
+            let said = buf.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+            let mut part = machine.random.below(said as u64 + 1) as usize;
             if self.mode == OpenMode::Direct {
                 part -= part % SECTOR;
             }
