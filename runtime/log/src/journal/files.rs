@@ -124,7 +124,9 @@ impl Files {
                 self.fs.remove_file(&path)?;
             }
         }
-        Ok(())
+        // A kill may have come right after a file got its spare's name. The former one must not come back with what is
+        // written to it from now on.
+        self.fs.sync_dir(&self.dir)
     }
 
     fn keep_or_remove(&self, path: PathBuf, bytes: u64) -> io::Result<()> {

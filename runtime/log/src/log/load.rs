@@ -168,6 +168,8 @@ impl Log {
         let mut cut = None;
         if has_notes && let Some(at) = plan.checkpoint() {
             notes = CutNotes::read(&*shared.fs, &dir, incarnation)?;
+            // What follows is written over what was cut, so the note must not get lost.
+            shared.fs.sync_dir(&dir).map_err(io)?;
             notes.forget_to(at.lsn);
             cut = notes.deepest_since(at.lsn, at.recovery_point);
         }

@@ -115,6 +115,39 @@ fn a_lost_header_of_a_file_that_was_used_again_is_damage() {
     }
 }
 
+/// A kill may come between the rename of a cut file and the sync of the directory. The next run takes the file for its
+/// own; its former name must not come back with what is written then.
+#[test]
+fn a_spare_of_a_run_that_was_killed_does_not_get_its_former_name_back() {
+    for (operations, more) in (0..6).flat_map(|one| (0..14).map(move |two| (one, two))) {
+        for seed in 0..10 {
+            let fs = SimFs::new(0);
+            let fixture = start(&fs, even());
+            for number in 0..40 {
+                fixture.commit(number, &[number as u8; 700]);
+            }
+            fs.cut_power_after(operations);
+            // The process is killed when the operations are used up.
+            let _ = fixture.journal.cut_before(Lsn(30));
+            let fs = fs.kill(seed);
+            drop(fixture);
+            let expected = offsets(&fs);
+            fs.cut_power_after(more);
+            if let Ok(journal) = redo(&fs).and_then(|redo| redo.start(even())) {
+                let _ = journal.close();
+            }
+            let fs = fs.power_cut(seed);
+            let found = offsets(&fs);
+            // A file whose going was not durable may be there again.
+            let is_whole = found.ends_with(&expected);
+            assert!(
+                is_whole,
+                "{operations}, then {more}, seed {seed}: {found:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn damage_within_a_file_that_was_used_again_is_found() {
     let fs = SimFs::new(0);

@@ -144,6 +144,38 @@ fn a_power_cut_at_any_moment_of_a_cut_leaves_the_log_before_or_after_it() {
 }
 
 #[test]
+fn a_cut_that_a_kill_has_cut_short_survives_a_power_cut_with_what_follows() {
+    let (mut before, mut after) = (0, 0);
+    let mut is_over = false;
+    for operations in 0.. {
+        for seed in 0..8 {
+            let (rig, log) = checkpointed(FlushMode::Journal);
+            log.truncate_to(25).unwrap();
+            fill(&rig, &log, "b", 15);
+            rig.fs.cut_power_after(operations);
+            // The process is killed when the operations are used up.
+            is_over = log.truncate_to(12).is_ok();
+            drop(log);
+            let (rig, log) = crash(rig, false, seed);
+            let seen = values(&log);
+            fill(&rig, &log, "c", 2);
+            drop(log);
+            let (_rig, log) = crash(rig, true, seed);
+            let left = [seen.clone(), expected(&[("c", 2)])].concat();
+            assert_eq!(values(&log), left, "{operations}, seed {seed}");
+            match seen.len() {
+                40 => before += 1,
+                _ => after += 1,
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(before > 8 && after > 40, "{before} before, {after} after");
+}
+
+#[test]
 fn a_cut_that_a_start_has_seen_does_not_come_undone_without_a_journal() {
     for (to, seed) in [(12, 0), (12, 1), (12, 2), (41, 0), (41, 1), (41, 2)] {
         let (mut before, mut after) = (0, 0);
