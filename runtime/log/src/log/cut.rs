@@ -60,6 +60,9 @@ impl Cut {
 impl Log {
     /// Cuts the log so that it ends with the last batch that lies wholly below `to`. For a follower whose end differs
     /// from its leader's; producer states are rebuilt from what is left.
+    ///
+    /// When compaction has taken the batches right before `to`, the log ends behind a gap, and a read within the gap is
+    /// answered with an error until something is appended: nothing tells such an end from one that was lost.
     pub fn truncate_to(&self, to: i64) -> Result<Lsn, AppendError> {
         // Before the append lock: a reader that holds up a cut may want that lock to look after the indexes.
         let _cut = self.cutting.write();
