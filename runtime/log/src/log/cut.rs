@@ -277,7 +277,8 @@ impl Log {
         }
         let last = {
             let segments = self.segments.read();
-            let after = segments.partition_point(|segment| segment.base_offset() < to);
+            // A segment that begins there stays, empty: the one before it may be below a checkpoint, and ended.
+            let after = segments.partition_point(|segment| segment.base_offset() <= to);
             after.checked_sub(1).map(|last| Arc::clone(&segments[last]))
         };
         let Some(last) = last else {

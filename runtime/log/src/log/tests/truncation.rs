@@ -232,6 +232,36 @@ fn a_cut_whose_sync_has_failed_does_not_come_undone_after_the_next_start() {
 }
 
 #[test]
+fn a_cut_at_the_beginning_of_a_segment_does_not_reopen_the_one_before() {
+    for seed in 0..20 {
+        for (flush, cuts_power) in [
+            (FlushMode::Journal, true),
+            (FlushMode::Journal, false),
+            (FlushMode::Os, false),
+        ] {
+            let rig = Rig::new(flush);
+            let log = rig.log_with(0, small());
+            fill(&rig, &log, "old", 5);
+            log.roll_active().unwrap();
+            // Everything up to here is in a segment that has ended.
+            rig.store.checkpoint().unwrap();
+            fill(&rig, &log, "lost", 3);
+            log.truncate_to(5).unwrap();
+            fill(&rig, &log, "new", 3);
+            let left = expected(&[("old", 5), ("new", 3)]);
+            assert_eq!(values(&log), left);
+            drop(log);
+            let (rig, log) = crash(rig, cuts_power, seed);
+            assert_eq!(values(&log), left, "{flush:?}, seed {seed}");
+            rig.store.checkpoint().unwrap();
+            let fs: Arc<dyn FileSystem> = Arc::clone(&rig.fs) as _;
+            let report = inspect::verify(&fs, Path::new("/data"), true).unwrap();
+            assert_eq!(report.damages, [], "{flush:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_reset_survives_a_crash_with_what_follows() {
     for to in [5, 12, 40, 1000] {
         for seed in 0..20 {
