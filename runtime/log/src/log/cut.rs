@@ -277,8 +277,13 @@ impl Log {
         }
         let last = {
             let segments = self.segments.read();
-            // A segment that begins there stays, empty: the one before it may be below a checkpoint, and ended.
-            let after = segments.partition_point(|segment| segment.base_offset() <= to);
+            // A segment that begins there stays, empty: a checkpoint may have the one before it as ended. Below a checkpoint
+            // a note tells where the log was cut, and it has one segment's size to tell.
+            let is_below_checkpoint = appender.captured_to.is_some_and(|captured| to < captured);
+            let after = segments.partition_point(|segment| match is_below_checkpoint {
+                true => segment.base_offset() < to,
+                false => segment.base_offset() <= to,
+            });
             after.checked_sub(1).map(|last| Arc::clone(&segments[last]))
         };
         let Some(last) = last else {

@@ -262,6 +262,26 @@ fn a_cut_at_the_beginning_of_a_segment_does_not_reopen_the_one_before() {
 }
 
 #[test]
+fn two_cuts_to_the_same_place_below_a_checkpoint_are_as_durable_as_one() {
+    for seed in 0..40 {
+        let (rig, log) = checkpointed(FlushMode::Journal);
+        log.truncate_to(12).unwrap();
+        // The next segment begins where the log was cut.
+        log.roll_active().unwrap();
+        fill(&rig, &log, "lost", 3);
+        log.truncate_to(12).unwrap();
+        fill(&rig, &log, "new", 2);
+        drop(log);
+        let (_rig, log) = crash(rig, true, seed);
+        assert_eq!(
+            values(&log),
+            expected(&[("old", 12), ("new", 2)]),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn a_reset_survives_a_crash_with_what_follows() {
     for to in [5, 12, 40, 1000] {
         for seed in 0..20 {
