@@ -275,16 +275,12 @@ impl Log {
         if to <= appender.log_start {
             return Ok(Cut::All { to });
         }
-        let last = {
+        let (before, last) = {
             let segments = self.segments.read();
-            // A segment that begins there stays, empty: a checkpoint may have the one before it as ended. Below a checkpoint
-            // a note tells where the log was cut, and it has one segment's size to tell.
-            let is_below_checkpoint = appender.captured_to.is_some_and(|captured| to < captured);
-            let after = segments.partition_point(|segment| match is_below_checkpoint {
-                true => segment.base_offset() < to,
-                false => segment.base_offset() <= to,
-            });
-            after.checked_sub(1).map(|last| Arc::clone(&segments[last]))
+            // A segment that begins there stays, empty: a checkpoint may have the one before it as ended.
+            let after = segments.partition_point(|segment| segment.base_offset() <= to);
+            let at = |index: Option<usize>| index.map(|index| Arc::clone(&segments[index]));
+            (at(after.checked_sub(2)), at(after.checked_sub(1)))
         };
         let Some(last) = last else {
             return Ok(Cut::Back {
@@ -300,6 +296,16 @@ impl Log {
                 to: appender.log_start,
             });
         }
+        // The note of a cut below a checkpoint has one segment to tell of. An earlier cut may have shortened the one before,
+        // and nobody has synced that since; of an empty segment there is nothing to tell.
+        let is_below_checkpoint = appender.captured_to.is_some_and(|captured| end < captured);
+        let (last, position) = match before {
+            Some(before) if position == 0 && is_below_checkpoint => {
+                let size = before.size();
+                (before, size)
+            }
+            _ => (last, position),
+        };
         Ok(Cut::Back {
             end,
             segment_base: last.base_offset(),
