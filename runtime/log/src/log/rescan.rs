@@ -21,6 +21,31 @@ impl Log {
         may_have_gaps: bool,
         problems: &mut Vec<Problem>,
     ) -> io::Result<()> {
+        // A log of another making has at most Kafka's file, which has no checksum.
+        let announced = match may_have_gaps {
+            true => None,
+            false => self.announced_epochs(),
+        };
+        let epochs = announced.as_deref();
+        self.scan_behind(appender, from, may_have_gaps, epochs, problems)?;
+        let end = appender.log_end;
+        if epochs.is_some_and(|epochs| epochs.iter().any(|entry| entry.start_offset > end)) {
+            // They tell of records that are lost, and others will take those offsets.
+            self.forget_epoch_files()?;
+            self.shared.fs.sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// `epochs`: which leader epoch wrote what, if the log's own files say so.
+    fn scan_behind(
+        &self,
+        appender: &mut Appender,
+        from: Option<&LogCheckpoint>,
+        may_have_gaps: bool,
+        epochs: Option<&[EpochStart]>,
+        problems: &mut Vec<Problem>,
+    ) -> io::Result<()> {
         let segments = self.segments.read().clone();
         let recovered_to = from.map_or(i64::MIN, |at| at.recovery_point);
         appender.epochs_changed = true;
@@ -38,11 +63,6 @@ impl Log {
                 appender.log_start = appender.log_start.max(base);
                 (0, 0)
             }
-        };
-        // A log of another making has at most Kafka's file, which has no checksum.
-        let announced = match may_have_gaps {
-            true => None,
-            false => self.announced_epochs(),
         };
         let fits = move |end: i64, begin: i64| begin == end || (may_have_gaps && begin > end);
         for (index, segment) in segments.iter().enumerate().skip(first) {
@@ -72,7 +92,7 @@ impl Log {
                 position,
                 keeps_damage: may_have_gaps,
                 upper: segments.get(index + 1).map(|next| next.base_offset()),
-                epochs: announced.as_deref(),
+                epochs,
             };
             if let Some(region) = self.rescan_segment(appender, &scan, problems)? {
                 return self.cut_at(appender, index, &region, problems);

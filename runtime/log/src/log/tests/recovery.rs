@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use millstream_records::Marker;
+use millstream_records::{BatchHeader, Marker};
 
 use super::support::*;
 use crate::fs::{FileSystem, OpenMode};
-use crate::{FlushMode, Isolation, LogConfig, ReadError, StoreError};
+use crate::{AppendOptions, FlushMode, Isolation, LogConfig, ReadError, StoreError};
 
 fn log_path(base_offset: i64) -> PathBuf {
     PathBuf::from(format!("/data/flights-0/{base_offset:020}.log"))
@@ -316,4 +316,45 @@ fn a_producer_snapshot_of_a_lost_history_is_not_believed() {
         assert_eq!(known, BTreeSet::from([1, 3]), "{flush:?}, seed {seed}");
     }
     assert!(lost > 10, "{lost}");
+}
+
+#[test]
+fn leader_epochs_of_lost_records_are_not_held_against_those_that_follow() {
+    let mut judged = 0;
+    for seed in 0..600 {
+        let rig = Rig::new(FlushMode::Os);
+        let log = rig.log(0);
+        let put = |log: &crate::Log, value: &str, epoch: i32| {
+            let mut batch = batch_of(&[value, value], None, false);
+            log.append(&mut batch, AppendOptions::client(epoch))
+                .unwrap();
+        };
+        put(&log, "first", 0);
+        rig.store.checkpoint().unwrap();
+        put(&log, "gone", 0);
+        put(&log, "gone", 1);
+        // The kernel has written the small files already, and nothing else.
+        for name in ["leader-epoch-checkpoint", "leader-epoch-checkpoint.crc"] {
+            let file = rig.fs.open(&log.dir().join(name), OpenMode::ReadWrite);
+            file.unwrap().sync_data().unwrap();
+        }
+        rig.fs.sync_dir(log.dir()).unwrap();
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed);
+        let log = rig.log(0);
+        if log.offsets().log_end > 2 {
+            continue;
+        }
+        put(&log, "later", 2);
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed + 1);
+        let log = rig.log(0);
+        if log.offsets().log_end > 2 {
+            judged += 1;
+            let read = log.read(2, 1, Isolation::LogEnd, true).unwrap();
+            let header = BatchHeader::parse(&read.bytes).unwrap();
+            assert_eq!(header.leader_epoch, 2, "seed {seed}");
+        }
+    }
+    assert!(judged > 40, "{judged}");
 }
