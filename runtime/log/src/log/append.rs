@@ -313,6 +313,11 @@ impl Log {
 }
 
 impl Appender {
+    /// Whether a checkpoint has more of the log than ends with this offset.
+    pub(super) fn is_captured_beyond(&self, end: i64) -> bool {
+        self.captured_to.is_some_and(|captured| end < captured)
+    }
+
     pub(super) fn check_open(&self) -> Result<(), AppendError> {
         match self.life {
             Life::Open => Ok(()),

@@ -147,11 +147,8 @@ impl Log {
 
     /// Makes the log's end durable: the active segment's length, and which segments there are.
     pub(super) fn sync_end(&self, appender: &Appender) -> io::Result<()> {
-        match appender.active.file() {
-            Ok(file) => file.sync_data()?,
-            // Nothing was ever written to it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Some(file) = appender.active.file_if_any()? {
+            file.sync_data()?;
         }
         self.shared.fs.sync_dir(&self.dir)
     }
@@ -159,10 +156,10 @@ impl Log {
     /// A note of the cut: when it takes away what a checkpoint has, and always without a journal. A start that finds one
     /// then knows that the end which it sees may not be durable yet.
     fn prepare_cut(&self, appender: &Appender, cut: Cut) -> io::Result<Option<PreparedNote>> {
-        let is_below_checkpoint = appender.captured_to.is_some_and(|captured| match cut {
-            Cut::Back { end, .. } => end < captured,
-            Cut::All { .. } => true,
-        });
+        let is_below_checkpoint = match cut {
+            Cut::Back { end, .. } => appender.is_captured_beyond(end),
+            Cut::All { .. } => appender.captured_to.is_some(),
+        };
         match is_below_checkpoint || self.shared.journal().is_none() {
             true => self.prepare_note(cut.note(appender.log_start)).map(Some),
             false => Ok(None),
@@ -298,9 +295,8 @@ impl Log {
         }
         // The note of a cut below a checkpoint has one segment to tell of. An earlier cut may have shortened the one before,
         // and nobody has synced that since; of an empty segment there is nothing to tell.
-        let is_below_checkpoint = appender.captured_to.is_some_and(|captured| end < captured);
         let (last, position) = match before {
-            Some(before) if position == 0 && is_below_checkpoint => {
+            Some(before) if position == 0 && appender.is_captured_beyond(end) => {
                 let size = before.size();
                 (before, size)
             }
@@ -354,7 +350,7 @@ impl Log {
     }
 
     /// A snapshot behind the end is of a history that was given up.
-    pub(super) fn drop_snapshots_behind(&self, end: i64) -> io::Result<()> {
+    fn drop_snapshots_behind(&self, end: i64) -> io::Result<()> {
         for entry in self.shared.fs.read_dir(&self.dir)? {
             if let Some((SegmentFile::ProducerSnapshot, offset)) = SegmentFile::parse(&entry.name)
                 && offset > end

@@ -51,6 +51,14 @@ impl CutNote {
         self.log_start == self.log_end
     }
 
+    /// Producer snapshots behind this offset are of a history that was given up.
+    pub(crate) fn snapshots_are_sound_to(&self) -> i64 {
+        match self.is_of_all() {
+            true => i64::MIN,
+            false => self.log_end,
+        }
+    }
+
     /// The checkpoint as if it had been taken right after the cut, but for the producers: they must be replayed.
     pub(crate) fn apply(&self, at: &LogCheckpoint) -> LogCheckpoint {
         let mut epochs = at.epochs.clone();
@@ -222,10 +230,6 @@ impl Log {
 
     /// What the checkpoint that was corrected by a cut does not know.
     pub(super) fn restore_cut(&self, appender: &mut Appender, cut: &CutNote) -> io::Result<()> {
-        self.drop_snapshots_behind(match cut.is_of_all() {
-            true => i64::MIN,
-            false => cut.log_end,
-        })?;
         appender.producers = match cut.is_of_all() {
             true => ProducerStates::default(),
             false => self.replay_producers(cut.log_end)?,

@@ -208,7 +208,10 @@ impl Log {
         let newest_cut = notes.iter().map(|note| note.lsn).max();
         *log.notes.lock() = notes;
         let missing = log.note_missing(&missing).map_err(io)?;
-        let sound_to = log.snapshots_are_sound_to(&plan);
+        let sound_to = match &cut {
+            Some(cut) => cut.snapshots_are_sound_to(),
+            None => log.snapshots_are_sound_to(&plan),
+        };
         for offset in snapshots.into_iter().filter(|offset| *offset > sound_to) {
             log.remove_snapshot(offset).map_err(io)?;
         }

@@ -133,6 +133,17 @@ impl Segment {
         self.log.get()
     }
 
+    /// The same; none when nothing was ever written: it gets its file with its first batch.
+    pub(crate) fn file_if_any(&self) -> std::io::Result<Option<Arc<dyn File>>> {
+        match self.log.get() {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if self.size() == 0 && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// A place not behind the batch that holds `offset`, if one is indexed. The indexes must be trusted.
     pub(crate) fn anchor_before(&self, offset: i64) -> std::io::Result<Option<Anchor>> {
         let relative = offset.saturating_sub(self.base_offset);

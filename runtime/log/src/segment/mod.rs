@@ -198,11 +198,9 @@ impl Segment {
 
     /// Makes batches and indexes durable.
     pub(crate) fn sync(&self, fs: &dyn FileSystem) -> io::Result<()> {
-        match self.log.get() {
-            Ok(file) => file.sync_data()?,
-            // It gets its file with its first batch. A file without any may have lost one to a refused append.
-            Err(error) if self.size() == 0 && error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        // A file without a batch may have lost one to a refused append.
+        if let Some(file) = self.file_if_any()? {
+            file.sync_data()?;
         }
         self.sync_sidecar(fs)?;
         // Appends need the indexes' lock.

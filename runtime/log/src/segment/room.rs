@@ -27,10 +27,8 @@ impl Segment {
     /// Writes what the file has from `position` on once more, and its length, even when that is 0 now.
     pub(crate) fn write_again(&self, position: u64) -> io::Result<()> {
         let end = self.size();
-        let file = match self.log.get() {
-            Ok(file) => file,
-            Err(error) if end == 0 && error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+        let Some(file) = self.file_if_any()? else {
+            return Ok(());
         };
         let mut window = Vec::new();
         let mut at = position;

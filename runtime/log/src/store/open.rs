@@ -77,9 +77,11 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
     let lock = take_lock(&*fs, &root)?;
     let meta = check_owner(&options)?;
     let found = NodeCheckpoint::read(&*fs, &root)?;
-    // What this start sees is built upon: a power cut must not bring the checkpoint before it back.
-    fs.sync_dir(&root)
-        .map_err(|source| StoreError::io("syncing", &root, source))?;
+    if found.is_some() {
+        // What this start sees is built upon: a power cut must not bring the checkpoint before it back.
+        fs.sync_dir(&root)
+            .map_err(|source| StoreError::io("syncing", &root, source))?;
+    }
     let marker = root.join(CLEAN_SHUTDOWN);
     let was_clean = CleanShutdown::exists(&*fs, &marker)?;
     let is_settled = found

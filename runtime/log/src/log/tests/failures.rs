@@ -5,17 +5,8 @@ use std::path::Path;
 
 use super::support::*;
 use crate::fs::FileSystem;
-use crate::testing::{Fault, FaultyCall};
+use crate::testing::FaultyCall;
 use crate::{AppendError, AppendOptions, FlushMode, Health, Isolation, LogConfig};
-
-fn fault(call: FaultyCall, path: &str, kind: io::ErrorKind) -> Fault {
-    Fault {
-        call,
-        path_contains: path.to_owned(),
-        nth: 1,
-        kind,
-    }
-}
 
 #[test]
 fn a_failed_segment_write_leaves_the_log_as_before() {

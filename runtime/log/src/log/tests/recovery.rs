@@ -289,12 +289,9 @@ fn a_producer_snapshot_of_a_lost_history_is_not_believed() {
         produce(&log, &["first"], (1, 0, 0), false).unwrap();
         rig.store.checkpoint().unwrap();
         // A snapshot at 2 that knows of a producer 2.
-        let held = rig.fs.hold_syncs();
-        produce(&log, &["gone!"], (2, 0, 0), false).unwrap();
-        log.roll_active().unwrap();
-        drop(log);
-        let rig = rig.cut_power_and_reopen(seed);
-        drop(held);
+        let rig = rig.cut_power_while(log, seed, |log| {
+            produce(log, &["gone!"], (2, 0, 0), false).unwrap();
+        });
         let log = rig.log(0);
         if log.offsets().log_end > 1 {
             continue;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::retention::{MODES, advance, append_at, bases, check_whole, fill, names, set, small};
 use super::support::*;
 use crate::fs::FileSystem;
-use crate::testing::{Fault, FaultyCall};
+use crate::testing::FaultyCall;
 use crate::{AppendOptions, FlushMode, Isolation, Log, LogConfig};
 
 #[test]
@@ -135,23 +135,16 @@ fn checksums_of_a_segment_whose_end_was_lost_are_not_held_against_what_follows()
         let first = append(&log, &["first"]);
         flush(&rig.store, &first);
         rig.store.checkpoint().unwrap();
-        let held = rig.fs.hold_syncs();
-        append(&log, &["gone!"]);
-        log.roll_active().unwrap();
-        drop(log);
-        let rig = rig.cut_power_and_reopen(seed);
-        drop(held);
+        let rig = rig.cut_power_while(log, seed, |log| {
+            append(log, &["gone!"]);
+        });
         let log = rig.log(0);
         if log.offsets().log_end > 1 {
             continue;
         }
         lost += 1;
-        rig.fs.inject(Fault {
-            call: FaultyCall::Write,
-            path_contains: "index".to_owned(),
-            nth: 1,
-            kind: std::io::ErrorKind::StorageFull,
-        });
+        let full = std::io::ErrorKind::StorageFull;
+        rig.fs.inject(fault(FaultyCall::Write, "index", full));
         // As long as what was lost, and of another epoch.
         let mut batch = batch_of(&["other"], None, false);
         log.append(&mut batch, AppendOptions::client(7)).unwrap();

@@ -1,5 +1,6 @@
 //! A store in a simulated directory, and batches to put into it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,6 +77,22 @@ impl Rig {
         self.reopen()
     }
 
+    /// Cuts the power while nothing gets durable of what `write` does to the log, and of the end of its segment.
+    pub(crate) fn cut_power_while(
+        self,
+        log: Arc<Log>,
+        seed: u64,
+        write: impl FnOnce(&Log),
+    ) -> Self {
+        let held = self.fs.hold_syncs();
+        write(&log);
+        log.roll_active().unwrap();
+        drop(log);
+        let rig = self.cut_power_and_reopen(seed);
+        drop(held);
+        rig
+    }
+
     /// The worst stop that the mode's promise covers.
     pub(crate) fn cut_power_or_kill(self, mode: FlushMode) -> Self {
         match mode {
@@ -134,6 +151,16 @@ pub(crate) fn id(partition: i32) -> LogId {
         topic_id: Uuid::from_u128(7),
         topic: "flights".to_owned(),
         partition,
+    }
+}
+
+/// The next such call that is made with such a path fails.
+pub(crate) fn fault(call: FaultyCall, path: &str, kind: io::ErrorKind) -> Fault {
+    Fault {
+        call,
+        path_contains: path.to_owned(),
+        nth: 1,
+        kind,
     }
 }
 

@@ -8,10 +8,16 @@ use millstream_records::Marker;
 
 use super::support::*;
 use crate::fs::FileSystem;
-use crate::testing::{Fault, FaultyCall};
+use crate::testing::FaultyCall;
 use crate::{AppendError, FlushMode, Health, Isolation, Log, LogConfig, LogStore, inspect};
 
 const TRUNCATIONS: &str = "truncation-checkpoint";
+/// What each mode promises to survive, and whether it is a power cut.
+const CRASHES: [(FlushMode, bool); 3] = [
+    (FlushMode::Journal, true),
+    (FlushMode::Journal, false),
+    (FlushMode::Os, false),
+];
 
 fn small() -> LogConfig {
     LogConfig {
@@ -74,11 +80,7 @@ fn crash(rig: Rig, cuts_power: bool, seed: u64) -> (Rig, Arc<Log>) {
 #[test]
 fn what_follows_a_cut_is_redone_over_what_the_checkpoint_had() {
     for seed in 0..40 {
-        for (flush, cuts_power) in [
-            (FlushMode::Journal, true),
-            (FlushMode::Journal, false),
-            (FlushMode::Os, false),
-        ] {
+        for (flush, cuts_power) in CRASHES {
             let (rig, log) = checkpointed(flush);
             fill(&rig, &log, "lost", 3);
             // Each cut is deeper than what was appended since the one before.
@@ -215,12 +217,8 @@ fn a_cut_whose_sync_has_failed_does_not_come_undone_after_the_next_start() {
         rig.store.checkpoint().unwrap();
         append(&log, &["new 0", "new 1", "new 2"]);
         fill(&rig, &log, "newer", 20 + seed);
-        rig.fs.inject(Fault {
-            call: FaultyCall::Sync,
-            path_contains: ".log".to_owned(),
-            nth: 1,
-            kind: std::io::ErrorKind::Other,
-        });
+        rig.fs
+            .inject(fault(FaultyCall::Sync, ".log", std::io::ErrorKind::Other));
         let cut = log.truncate_to(to);
         drop(log);
         let (rig, log) = crash(rig, false, seed as u64);
@@ -234,11 +232,7 @@ fn a_cut_whose_sync_has_failed_does_not_come_undone_after_the_next_start() {
 #[test]
 fn a_cut_at_the_beginning_of_a_segment_does_not_reopen_the_one_before() {
     for seed in 0..20 {
-        for (flush, cuts_power) in [
-            (FlushMode::Journal, true),
-            (FlushMode::Journal, false),
-            (FlushMode::Os, false),
-        ] {
+        for (flush, cuts_power) in CRASHES {
             let rig = Rig::new(flush);
             let log = rig.log_with(0, small());
             fill(&rig, &log, "old", 5);
@@ -283,11 +277,7 @@ fn two_cuts_to_the_same_place_below_a_checkpoint_are_as_durable_as_one() {
 fn a_reset_survives_a_crash_with_what_follows() {
     for to in [5, 12, 40, 1000] {
         for seed in 0..20 {
-            for (flush, cuts_power) in [
-                (FlushMode::Journal, true),
-                (FlushMode::Journal, false),
-                (FlushMode::Os, false),
-            ] {
+            for (flush, cuts_power) in CRASHES {
                 let (rig, log) = checkpointed(flush);
                 log.advance_log_start(10).unwrap();
                 log.reset_to(to).unwrap();
@@ -329,12 +319,7 @@ fn a_cut_that_fails_half_way_stops_the_node_and_is_finished_by_the_next_start() 
         (FaultyCall::Remove, ".checksums"),
     ] {
         let (rig, log) = checkpointed(FlushMode::Journal);
-        rig.fs.inject(Fault {
-            call,
-            path_contains: path.to_owned(),
-            nth: 1,
-            kind: std::io::ErrorKind::Other,
-        });
+        rig.fs.inject(fault(call, path, std::io::ErrorKind::Other));
         log.truncate_to(12).unwrap_err();
         assert!(matches!(rig.store.health(), Health::Poisoned { .. }));
         assert!(matches!(
