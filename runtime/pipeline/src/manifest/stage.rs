@@ -180,9 +180,9 @@ fn plugin_ref(
     }
     if word.starts_with("sha256:") {
         problems.add(
-            Problem::new("plugins by their digest are not supported yet")
+            Problem::new("a digest does not tell where the plugin is")
                 .at(span)
-                .label("comes with a registry")
+                .label("no file and no folder")
                 .help("name a crate's folder, a .wasm file or a ready-made plugin"),
         );
         return None;

@@ -292,7 +292,7 @@ fn what_contradicts_itself_is_told() {
             "[topic.t]\nconfig = { retention.ms = 1 }\n[stage.s]\nplugin = \"sha256:77\"\ninputs = \"a\"\n",
             vec![
                 "4:12 `retention` has the wrong type (must be a string or a number, not a table) [a name with dots needs quotes: \"retention.…\" = …]",
-                "6:10 plugins by their digest are not supported yet (comes with a registry) [name a crate's folder, a .wasm file or a ready-made plugin]",
+                "6:10 a digest does not tell where the plugin is (no file and no folder) [name a crate's folder, a .wasm file or a ready-made plugin]",
             ],
         ),
         (
