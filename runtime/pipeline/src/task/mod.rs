@@ -120,3 +120,48 @@ impl Retry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::stop::StopSender;
+    use super::*;
+    use crate::ports::TaskId;
+
+    fn unavailable() -> Trouble {
+        Trouble::Unavailable(Box::new(TaskFailure {
+            pipeline: "p".into(),
+            stage: "s".into(),
+            place: None,
+            reason: "no table yet".into(),
+            advice: String::new(),
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_stays_unavailable_stops_its_stage_when_patience_is_over() {
+        let task = TaskId {
+            pipeline_id: "p".into(),
+            stage: "s".into(),
+            partition: 0,
+        };
+        let status = TaskStatus::new(task, Vec::new());
+        let sender = StopSender::default();
+        let mut stop = sender.signal();
+        let mut retry = Retry::default();
+        let describe = |_: &PortError| unreachable!("the engine is not at fault");
+        let again = retry.after(unavailable(), describe, &status, &mut stop);
+        assert_eq!(again.await, None);
+        assert_eq!(status.snapshot().retries, 1);
+        let last_error = status.snapshot().last_error.unwrap();
+        assert!(last_error.contains("no table yet"), "{last_error}");
+        retry.unavailable_since = Instant::now().checked_sub(UNAVAILABLE_PATIENCE);
+        assert!(
+            retry.unavailable_since.is_some(),
+            "the machine has just started"
+        );
+        let ended = retry
+            .after(unavailable(), describe, &status, &mut stop)
+            .await;
+        assert!(matches!(ended, Some(TaskState::Failed(_))), "{ended:?}");
+    }
+}

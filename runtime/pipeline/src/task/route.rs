@@ -1,6 +1,6 @@
 //! What a plugin did with its events, turned into records to send.
 
-use millstream_plugin_host::frames::EventsView;
+use millstream_plugin_host::frames::{CODE_UNAVAILABLE, EventsView};
 use millstream_plugin_host::{Effects, OutcomeKind, Output, Outputs};
 use millstream_records::BuildError;
 
@@ -39,6 +39,11 @@ pub enum RouteError {
         code: u32,
         message: String,
     },
+    /// Something that the record needs is not there now. The records before it are in the outbox.
+    Unavailable {
+        event: u32,
+        message: String,
+    },
     /// A dead letter does not fit its topic.
     DeadLetter {
         offset: i64,
@@ -75,6 +80,16 @@ impl Routes {
                             self.reject(effects.events(), from, refused, outbox, counts)?;
                         }
                     }
+                }
+                OutcomeKind::Refused {
+                    code: CODE_UNAVAILABLE,
+                    message,
+                } => {
+                    counts.records_in += u64::from(outcome.event);
+                    return Err(RouteError::Unavailable {
+                        event: outcome.event,
+                        message: message.to_owned(),
+                    });
                 }
                 OutcomeKind::Refused { code, message } => {
                     let refused = (outcome.event, code, message);

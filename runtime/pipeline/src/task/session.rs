@@ -1,23 +1,25 @@
 //! One stage task under one lease: from InitProducerId to the error (or the wish to stop) that ends
 //! it. Whatever goes wrong, the next session begins at the committed offsets with a fresh plugin.
 
+mod troubles;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_plugin_host::frames::{EventsFrame, seed};
-use millstream_plugin_host::{InputBinding, Limits, OpenContext, PluginFailure, ProcessError};
-use millstream_records::{BatchError, TimestampType, batches};
+use millstream_plugin_host::frames::seed;
+use millstream_plugin_host::{InputBinding, Limits, OpenContext, PluginFailure};
+use millstream_records::{TimestampType, batches};
 
 use super::StageContext;
 use super::aborted::{AbortedFilter, Verdict};
-use super::failure::{Place, TaskFailure, Trouble, advice};
+use super::failure::{Place, TaskFailure, Trouble};
 use super::frames::{FrameWriter, RunSource};
 use super::input::{Input, wait_for_any};
 use super::outbox::{Outbox, OutputTopic};
 use super::route::{From, RouteError, Routes};
 use super::status::{Counts, TaskStatus};
 use super::stop::{Backoff, StopSignal};
-use super::writer::{Writer, unbuildable};
+use super::writer::Writer;
 use crate::ports::{Engine, InputChunk, InputPartition, PortError};
 use crate::processor::{Processor, ProcessorFactory};
 
@@ -219,7 +221,9 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
                     let routed = self.routes.apply(&effects, from, outbox, &mut self.counts);
                     let consumed = effects.consumed();
                     drop(effects);
-                    routed.map_err(|error| self.route_trouble(index, error))?;
+                    if let Err(error) = routed {
+                        return Err(self.give_back(index, error).await);
+                    }
                     consumed
                 }
                 Err(error) => return Err(self.plugin_trouble(index, &frame, error).await),
@@ -250,6 +254,19 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         Ok(())
     }
 
+    /// Before the stage waits for a record, it commits what the records in front of it brought about.
+    async fn give_back(&mut self, index: usize, error: RouteError) -> Trouble {
+        if let RouteError::Unavailable { event, .. } = error
+            && event > 0
+        {
+            self.inputs[index].done = self.frames.events[event as usize].offset;
+            if let Err(trouble) = self.commit().await {
+                return trouble;
+            }
+        }
+        self.route_trouble(index, error)
+    }
+
     async fn commit(&mut self) -> Result<(), Trouble> {
         let positions: Vec<_> = self.inputs.iter().map(Input::position).collect();
         self.writer.commit(&positions, &mut self.stop).await?;
@@ -267,101 +284,6 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         };
         self.commits += 1;
         Ok(())
-    }
-
-    fn place(&self, index: usize, offsets: Option<(i64, i64)>) -> Place {
-        Place {
-            topic: self.inputs[index].topic.clone(),
-            partition: self.inputs[index].partition,
-            offsets,
-        }
-    }
-
-    fn failure(&self, place: Place, reason: String, advice: String) -> Trouble {
-        self.context.failure(Some(place), reason, advice).into()
-    }
-
-    fn corrupt(&self, index: usize, error: &BatchError) -> Trouble {
-        let at = self.inputs[index].read;
-        let reason = format!("a batch at or behind offset {at} is damaged: {error}");
-        let storage = PortError::Storage {
-            reason: String::new(),
-        };
-        self.failure(self.place(index, None), reason, advice(&storage).into())
-    }
-
-    fn route_trouble(&self, index: usize, error: RouteError) -> Trouble {
-        let (offset, reason, advice) = match error {
-            RouteError::Build(error) => return unbuildable(error).into(),
-            RouteError::DeadLetter { offset, misfit } => (
-                offset,
-                format!("a refused record cannot be sent to the dead letters: {misfit}"),
-                "Raise max.message.bytes of the dead-letter topic",
-            ),
-            RouteError::Rejected {
-                offset,
-                code,
-                message,
-            } => (
-                offset,
-                format!(
-                    "the plugin refused the record: {message} (code {code}), and on_error.reject is \"fail\""
-                ),
-                "Mend the record's producer or the plugin, or choose `dead-letter` or `skip`",
-            ),
-        };
-        let place = self.place(index, Some((offset, offset)));
-        self.failure(place, reason, advice.into())
-    }
-
-    /// Why the plugin failed, with the offsets of the call; narrowed to one record when a run with
-    /// marks finds it.
-    async fn plugin_trouble(
-        &mut self,
-        index: usize,
-        frame: &EventsFrame,
-        error: ProcessError,
-    ) -> Trouble {
-        let events = &self.frames.events;
-        let range = events
-            .first()
-            .zip(events.last())
-            .map(|(first, last)| (first.offset, last.offset));
-        let place = self.place(index, range);
-        let failure = match error {
-            ProcessError::Host(failure) => {
-                let advice = "This is a mistake in Millstream, not in the plugin".to_owned();
-                return self.failure(place, failure.to_string(), advice);
-            }
-            ProcessError::Plugin(failure) => failure,
-        };
-        let guilty = matches!(
-            failure,
-            PluginFailure::Trap { .. }
-                | PluginFailure::CpuLimit { .. }
-                | PluginFailure::MemoryLimit { .. }
-                | PluginFailure::OutputLimit { .. }
-        );
-        let mut advice = String::from(
-            "Nothing of these records was committed: correct the plugin (or its limits) and start again, it goes on there",
-        );
-        if guilty && let Some(offset) = self.find_suspect(frame).await {
-            advice = format!("The plugin was at offset {offset}. {advice}");
-        }
-        let reason = format!("the plugin failed: {failure}");
-        let task_failure = self.context.failure(Some(place), reason, advice);
-        match failure {
-            PluginFailure::Unavailable { .. } => Trouble::Unavailable(Box::new(task_failure)),
-            _ => task_failure.into(),
-        }
-    }
-
-    /// Runs the frame once more with marks; its effects are thrown away.
-    async fn find_suspect(&mut self, frame: &EventsFrame) -> Option<i64> {
-        let marked = self.frames.rest(frame, 0, true);
-        self.processor.process(&marked).await.err()?;
-        let event = self.processor.last_mark()? as usize;
-        self.frames.events.get(event).map(|event| event.offset)
     }
 }
 
@@ -469,5 +391,5 @@ impl<E: Engine, F: ProcessorFactory> StageContext<E, F> {
     }
 }
 
-/// So long a plugin may say that it is unavailable before its stage stops.
+/// How long a plugin may say that it is unavailable before its stage stops.
 pub const UNAVAILABLE_PATIENCE: Duration = Duration::from_secs(30);

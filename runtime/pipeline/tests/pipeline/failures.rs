@@ -8,6 +8,7 @@ use millstream_pipeline::ports::TaskId;
 use millstream_pipeline::task::TaskState;
 use millstream_pipeline::testing::{Fault, FunctionPlugin, MemoryEngine, Step};
 use millstream_plugin_host::PluginFailure;
+use millstream_plugin_host::frames::CODE_UNAVAILABLE;
 
 use crate::rig::*;
 
@@ -311,6 +312,31 @@ async fn an_unavailable_plugin_is_tried_again() {
     assert!(summary.failures.is_empty());
     assert_eq!(summary.retries, 3);
     assert_eq!(engine.committed_records("out").len(), 5);
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_as_unavailable_is_tried_again_and_not_dead_lettered() {
+    let engine = with_records(1, 5);
+    let calls = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&calls);
+    let plugin = FunctionPlugin::new(1, move |event, call| {
+        call.emit(0, event.key, event.value);
+        if event.value == Some(b"0:3") && seen.fetch_add(1, Ordering::Relaxed) < 3 {
+            call.refuse(CODE_UNAVAILABLE, "no table yet");
+        }
+        Ok(())
+    });
+    let plugins = Plugins::one("s", &["out"], plugin);
+    let plan = plan(ONE_STAGE, &engine, &plugins).await;
+    let summary = run_once(&plan, &engine, &plugins).await;
+    assert!(summary.failures.is_empty(), "{:?}", summary.failures);
+    assert_eq!(summary.retries, 3);
+    assert_eq!((summary.dead_letters, summary.skipped), (0, 0));
+    // Those in front of it were committed before the first pause, and once.
+    let expected: Vec<String> = (0..5).map(|n| format!("k=0:{n}")).collect();
+    assert_eq!(pairs(&engine.committed_records("out")), expected);
+    assert_eq!(summary.records_in, 5);
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]
