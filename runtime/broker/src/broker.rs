@@ -1,6 +1,10 @@
 //! `Broker`: the composition of a node's Kafka side, its start and its end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, METADATA_TOPIC_ID};
@@ -48,7 +52,11 @@ pub struct Broker {
     transactions: Arc<TransactionCoordinator>,
     closing: watch::Sender<bool>,
     listeners: Mutex<Vec<server::Listener>>,
+    group_notes: OnceLock<GroupNotes>,
 }
+
+/// What is to be said of a group beside its state.
+type GroupNotes = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl Broker {
     /// Starts the broker over a recovered store and its metadata: removes logs of topics that no longer exist, and is
@@ -92,6 +100,7 @@ impl Broker {
                 transactions,
                 closing: watch::Sender::new(false),
                 listeners: Mutex::new(Vec::new()),
+                group_notes: OnceLock::new(),
             }
         });
         broker.apply_settings();
@@ -124,6 +133,16 @@ impl Broker {
         }
         self.transactions.close().await;
         self.groups.close().await;
+    }
+
+    /// Whom to ask for what DescribeGroups says of a group beside its state. The first call counts.
+    pub fn set_group_notes(&self, notes: impl Fn(&str) -> Option<String> + Send + Sync + 'static) {
+        let _ = self.group_notes.set(Box::new(notes));
+    }
+
+    /// What is to be said of a group: why the stage that holds it has stopped.
+    pub(crate) fn group_note(&self, group: &str) -> Option<String> {
+        self.group_notes.get().and_then(|notes| notes(group))
     }
 
     /// The same APIs without sockets.

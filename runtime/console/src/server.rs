@@ -1,4 +1,4 @@
-//! The HTTP listener and its three routes.
+//! The HTTP listener and its routes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::index;
 use crate::metrics::{MetricSource, registry};
 
 /// Whether the node can do its work, and if not, why.
@@ -27,6 +28,8 @@ pub enum Readiness {
 pub struct NodeHandles {
     pub metrics: Arc<dyn MetricSource>,
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// What is wrong beside the node, such as a stage that has stopped: shown, and no reason to restart the node.
+    pub remarks: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,16 @@ pub struct Console {
 struct Shared {
     registry: Arc<Registry>,
     readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    remarks: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+impl Shared {
+    /// A status with the remarks below it, a line each.
+    fn with_remarks(&self, status: String) -> String {
+        let remarks = (self.remarks)();
+        let lines = remarks.iter().map(|remark| format!("{remark}\n"));
+        status + "\n" + &lines.collect::<String>()
+    }
 }
 
 impl Console {
@@ -65,8 +78,10 @@ impl Console {
         let shared = Shared {
             registry: Arc::new(registry(handles.metrics)),
             readiness: handles.readiness,
+            remarks: handles.remarks,
         };
         let routes = Router::new()
+            .route("/", get(index::page))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
@@ -113,16 +128,16 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 /// The process answers: that is all that liveness means.
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn healthz(State(shared): State<Shared>) -> String {
+    shared.with_remarks("ok".to_owned())
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
     match (shared.readiness)() {
-        Readiness::Ready => "ready\n".into_response(),
+        Readiness::Ready => shared.with_remarks("ready".to_owned()).into_response(),
         Readiness::NotReady { reason } => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {reason}\n"),
+            shared.with_remarks(format!("not ready: {reason}")),
         )
             .into_response(),
     }
@@ -157,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn readiness_follows_the_node_and_liveness_does_not() {
+    async fn readiness_follows_the_node_and_both_name_what_has_stopped() {
         let ready = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ready);
         let readiness = Arc::new(move || {
@@ -172,6 +187,7 @@ mod tests {
         let handles = NodeHandles {
             metrics: Arc::new(Nothing),
             readiness,
+            remarks: Arc::new(|| vec!["stage clean of pipeline p has stopped".to_owned()]),
         };
         let console = Console::start("127.0.0.1:0".parse().unwrap(), handles)
             .await
@@ -185,6 +201,7 @@ mod tests {
                 request(addr, "/readyz"),
                 request(addr, "/healthz"),
                 request(addr, "/nothing"),
+                request(addr, "/"),
             ]
         })
         .await
@@ -198,6 +215,17 @@ mod tests {
         assert!(answers[1].starts_with("HTTP/1.1 200"), "{}", answers[1]);
         assert!(answers[2].starts_with("HTTP/1.1 200"), "{}", answers[2]);
         assert!(answers[3].starts_with("HTTP/1.1 404"), "{}", answers[3]);
+        // A stage that has stopped is named, and the status stays the node's.
+        for answer in &answers[..3] {
+            assert!(
+                answer.ends_with("stage clean of pipeline p has stopped\n"),
+                "{answer}"
+            );
+        }
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            let link = format!("href=\"{path}\"");
+            assert!(answers[4].contains(&link), "{}", answers[4]);
+        }
         console.shutdown().await.unwrap();
     }
 }

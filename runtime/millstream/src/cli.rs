@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    compile_plugin, config, consume, group, log, plugin, produce, run, serve, topic, validate,
+    compile_plugin, completions, config, consume, group, log, plugin, produce, run, serve, topic,
+    validate,
 };
 use crate::outcome::Outcome;
 use crate::output::OutputFormat;
@@ -56,6 +57,8 @@ enum Command {
     CompilePlugin(compile_plugin::Arguments),
     /// Look into a node's files, and check them
     Log(log::Arguments),
+    /// Write a script that completes this command line in a shell
+    Completions(completions::Arguments),
 }
 
 /// Which log lines are shown unless `MILLSTREAM_LOG` says otherwise. What plugins log has a target of its own.
@@ -102,6 +105,7 @@ impl Command {
             Command::Group(group) => group::run(group, output),
             Command::CompilePlugin(compile) => compile_plugin::run(compile),
             Command::Log(log) => log::run(log, output),
+            Command::Completions(completions) => completions::run(completions),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_plugin_host::frames::EventsFrame;
 use millstream_plugin_host::{
@@ -22,6 +23,9 @@ pub trait Processor: Send + 'static {
 
     /// The event that was marked last in the newest call, for frames that ask for marks.
     fn last_mark(&self) -> Option<u32>;
+
+    /// CPU that the newest call used, if it succeeded.
+    fn last_call_cpu(&self) -> Duration;
 }
 
 /// Makes processors, one for each task and each start of it.
@@ -42,6 +46,10 @@ impl Processor for Instance {
 
     fn last_mark(&self) -> Option<u32> {
         Instance::last_mark(self)
+    }
+
+    fn last_call_cpu(&self) -> Duration {
+        Instance::last_call_cpu(self)
     }
 }
 

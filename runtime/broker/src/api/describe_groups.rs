@@ -12,8 +12,8 @@ use crate::{context::RequestContext, group::GroupState};
 /// Operations on a group that a client without restrictions may do, as bits of Kafka's `AclOperation`: read, delete,
 /// describe, describe and alter configs.
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
-/// From here on a group that does not exist is an error of its own.
-const NOT_FOUND_FROM: i16 = 6;
+/// From here on a group that does not exist is an error of its own, and answers have a message (KIP-1043).
+const MESSAGE_FROM: i16 = 6;
 
 pub(super) async fn handle(
     context: &RequestContext,
@@ -40,6 +40,10 @@ pub(super) async fn handle(
 async fn describe(context: &RequestContext, group_id: String) -> DescribedGroup {
     match context.broker.groups().describe(&group_id).await {
         Ok(Some(group)) => DescribedGroup {
+            // A group that a stage holds may exist and its stage be stopped: the message says why, without an error.
+            error_message: (context.api_version >= MESSAGE_FROM)
+                .then(|| context.broker.group_note(&group_id))
+                .flatten(),
             group_id,
             group_state: group.state.to_string(),
             protocol_type: group.protocol_type,
@@ -60,7 +64,7 @@ async fn describe(context: &RequestContext, group_id: String) -> DescribedGroup 
         },
         Ok(None) => {
             let message = format!("Group {group_id} not found.");
-            let is_error = context.api_version >= NOT_FOUND_FROM;
+            let is_error = context.api_version >= MESSAGE_FROM;
             DescribedGroup {
                 error_code: if is_error {
                     ErrorCode::GroupIdNotFound

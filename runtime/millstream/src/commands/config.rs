@@ -47,6 +47,18 @@ struct AlterArguments {
     address: NodeAddress,
 }
 
+impl DescribeArguments {
+    /// Why nothing is shown, and how to see more.
+    fn nothing_set(&self) -> &'static str {
+        if self.all_nodes {
+            "Nothing was set on all nodes at run time. `millstream config alter --all-nodes --set KEY=VALUE` does."
+        } else {
+            "Every setting of the node has its default. `--all` shows them, `millstream config alter --set KEY=VALUE`\n\
+            changes one while the node runs, and docs/settings.md says what each does."
+        }
+    }
+}
+
 /// Runs one of the subcommands.
 pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     match &arguments.command {
@@ -101,6 +113,10 @@ async fn describe(
     described.retain(|one| arguments.all || one.source != "default");
     if output.is_json() {
         return Ok(print_json(&described)?);
+    }
+    if described.is_empty() {
+        println!("{}", arguments.nothing_set());
+        return Ok(());
     }
     let mut table = Table::new(&["SETTING", "VALUE", "SOURCE", "CHANGES"]);
     for one in described {

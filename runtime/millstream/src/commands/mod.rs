@@ -2,6 +2,7 @@
 
 mod at_node;
 pub mod compile_plugin;
+pub mod completions;
 pub mod config;
 pub mod consume;
 pub mod group;

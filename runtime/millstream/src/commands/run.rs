@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         let (end, summary) = ended?;
         stopped?;
         summary::print(&summary, output)?;
-        verdict(&end, arguments.once, &summary)
+        verdict(&end, arguments.once, &summary, output)
     })
 }
 
@@ -98,6 +98,7 @@ async fn run_on(
         .map(|topic| (topic, printing::ends_before(node, topic)));
     let plugins = pipelines::metered(&prepared.plugins, node.plugin_metrics());
     let running = millstream_pipeline::run::run(plan, engine, plugins, &workers).await?;
+    node.pipelines().add(running.watch());
     let printer = printed.map(|(topic, ends)| printing::follow(node, topic, ends, output));
     let end = wait(&running, arguments.once, output, stop).await?;
     let summary = running.stop(STOP_DEADLINE).await;
@@ -141,26 +142,16 @@ async fn wait(
     }
 }
 
-/// Returns when the last task has failed; those that failed before are told as they do.
+/// Returns when the last task has failed. The log has said why each did.
 async fn gave_up(running: &RunningPipeline<LocalEngine>) {
-    let mut told = 0;
-    loop {
-        let failures = running.summary().failures;
-        for failure in failures.iter().skip(told) {
-            above_bars(|| eprintln!("error: {failure}"));
-        }
-        told = failures.len();
-        if told > 0 && !running.is_alive() {
-            return;
-        }
+    while running.is_alive() || running.summary().failures.is_empty() {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 
-fn verdict(end: &End, once: bool, summary: &Summary) -> Outcome {
+fn verdict(end: &End, once: bool, summary: &Summary, output: OutputFormat) -> Outcome {
     if !summary.failures.is_empty() {
-        let failures = summary.failures.join("\n  ");
-        return Err(anyhow!("{} task(s) failed:\n  {failures}", summary.failures.len()).into());
+        return Err(failed(&summary.failures, was_logged() && !output.is_json()).into());
     }
     match end {
         End::Signal if once => Err(Failure::new(
@@ -172,5 +163,36 @@ fn verdict(end: &End, once: bool, summary: &Summary) -> Outcome {
             FailureKind::Failed,
             anyhow!("no task is at work any more"),
         )),
+    }
+}
+
+/// Whether people have seen in the log why a task failed.
+fn was_logged() -> bool {
+    tracing::enabled!(target: "millstream_pipeline::task", tracing::Level::ERROR)
+}
+
+/// Says why tasks failed, unless that stands above already.
+fn failed(failures: &[String], was_logged: bool) -> anyhow::Error {
+    let tasks = match failures.len() {
+        1 => "1 task".to_owned(),
+        count => format!("{count} tasks"),
+    };
+    match was_logged {
+        true => anyhow!("{tasks} failed, for the reason in the log above"),
+        false => anyhow!("{tasks} failed:\n  {}", failures.join("\n  ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_the_log_has_shown_is_not_said_again() {
+        let failures = ["stage clean: out of cheese".to_owned()];
+        let said = failed(&failures, true).to_string();
+        assert_eq!(said, "1 task failed, for the reason in the log above");
+        let said = failed(&failures, false).to_string();
+        assert!(said.contains("out of cheese"), "{said}");
     }
 }

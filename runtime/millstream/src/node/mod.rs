@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod metrics;
+mod pipelines;
 mod signals;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use millstream_pipeline::plugin_metrics::PluginMetrics;
 use crate::outcome::{Failure, Outcome};
 use crate::settings::{Flush, NodeSettings};
 use metrics::NodeMetrics;
+use pipelines::Pipelines;
 
 pub use signals::{StopSignal, stop_signal};
 
@@ -50,6 +52,7 @@ pub struct Node {
     console: Console,
     kafka_addr: SocketAddr,
     plugin_metrics: Arc<PluginMetrics>,
+    pipelines: Arc<Pipelines>,
 }
 
 impl Node {
@@ -65,11 +68,17 @@ impl Node {
         if let Some(complaint) = limit.complaint(store.logs().len()) {
             tracing::warn!("{complaint}");
         }
+        if !settings.kafka_addr.ip().is_loopback() {
+            tracing::warn!("{}", open_to_others(settings.kafka_addr));
+        }
         let broker = start_broker(settings, config, &store).await?;
         let listener = broker.listen(settings.kafka_addr).await?;
         let kafka_addr = listener.local_addr;
         let plugin_metrics = Arc::default();
-        let handles = handles(&store, &broker, &plugin_metrics);
+        let pipelines: Arc<Pipelines> = Arc::default();
+        let shown = Arc::clone(&pipelines);
+        broker.set_group_notes(move |group| shown.note_of_group(group));
+        let handles = handles(&store, &broker, &plugin_metrics, &pipelines);
         let console = Console::start(settings.http_addr, handles).await?;
         Ok(Node {
             store,
@@ -77,6 +86,7 @@ impl Node {
             console,
             kafka_addr,
             plugin_metrics,
+            pipelines,
         })
     }
 
@@ -91,6 +101,11 @@ impl Node {
     /// What the plugins of this node count; shown with the node's own metrics.
     pub fn plugin_metrics(&self) -> &Arc<PluginMetrics> {
         &self.plugin_metrics
+    }
+
+    /// The pipelines whose state this node shows.
+    pub fn pipelines(&self) -> &Pipelines {
+        &self.pipelines
     }
 
     /// Where Kafka clients connect.
@@ -112,6 +127,14 @@ impl Node {
             .context("the log store did not close cleanly")?;
         Ok(console?)
     }
+}
+
+/// What it means that others than this machine can connect.
+fn open_to_others(address: SocketAddr) -> String {
+    format!(
+        "Kafka clients on other machines can connect to {address}, and this node asks nobody who they are: \
+        whoever reaches it may read, write and delete. Use 127.0.0.1 unless the network keeps others away"
+    )
 }
 
 fn report_recovery(recovery: &RecoveryReport) {
@@ -182,13 +205,24 @@ fn handles(
     store: &Arc<LogStore>,
     broker: &Arc<Broker>,
     plugins: &Arc<PluginMetrics>,
+    pipelines: &Arc<Pipelines>,
 ) -> NodeHandles {
     let judged = Arc::clone(store);
     let readiness = Arc::new(move || match judged.health() {
         Health::Ok => Readiness::Ready,
         Health::Full { reason } | Health::Poisoned { reason } => Readiness::NotReady { reason },
     });
-    let metrics = NodeMetrics::new(Arc::clone(store), Arc::clone(broker), Arc::clone(plugins));
-    let metrics = Arc::new(metrics);
-    NodeHandles { metrics, readiness }
+    let metrics = Arc::new(NodeMetrics::new(
+        Arc::clone(store),
+        Arc::clone(broker),
+        Arc::clone(plugins),
+        Arc::clone(pipelines),
+    ));
+    let shown = Arc::clone(pipelines);
+    let remarks = Arc::new(move || shown.failures());
+    NodeHandles {
+        metrics,
+        readiness,
+        remarks,
+    }
 }

@@ -119,6 +119,10 @@ impl Processor for GatedProcessor {
     fn last_mark(&self) -> Option<u32> {
         self.processor.last_mark()
     }
+
+    fn last_call_cpu(&self) -> Duration {
+        self.processor.last_call_cpu()
+    }
 }
 
 /// A node with an input of [`INPUTS`] and an empty output.

@@ -3,6 +3,7 @@
 
 mod compiling;
 mod effects;
+mod failed_stage;
 mod fencing;
 mod flights_power_cut;
 mod history;

@@ -6,6 +6,7 @@ mod histogram;
 mod panics;
 mod starts;
 mod summary;
+mod watch;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 pub use histogram::Histogram;
 pub use starts::superseded_starts;
 pub use summary::{DelaySummary, StageSummary, Summary, TopicCount};
+pub use watch::{PipelineWatch, WatchedPart, WatchedTask};
 pub use workers::Workers;
 
 use crate::plan::Plan;

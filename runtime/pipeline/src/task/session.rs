@@ -221,6 +221,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
                     let routed = self.routes.apply(&effects, from, outbox, &mut self.counts);
                     let consumed = effects.consumed();
                     drop(effects);
+                    self.status.spent(self.processor.last_call_cpu());
                     if let Err(error) = routed {
                         return Err(self.give_back(index, error).await);
                     }

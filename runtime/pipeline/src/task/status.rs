@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -81,6 +82,8 @@ pub struct TaskSnapshot {
     pub retries: u64,
     /// The newest error that passed or is being waited for.
     pub last_error: Option<String>,
+    /// CPU that the plugin has used, for work that was given up too.
+    pub guest_cpu: Duration,
 }
 
 /// Shared between a task and those who watch it.
@@ -99,6 +102,7 @@ struct Inner {
     file: Option<(Arc<AtomicU64>, u64)>,
     retries: u64,
     last_error: Option<String>,
+    guest_cpu: Duration,
     delays: Histogram,
 }
 
@@ -121,6 +125,7 @@ impl TaskStatus {
                 file: None,
                 retries: 0,
                 last_error: None,
+                guest_cpu: Duration::ZERO,
                 delays: Histogram::default(),
             }),
         }
@@ -139,6 +144,7 @@ impl TaskStatus {
             }),
             retries: inner.retries,
             last_error: inner.last_error.clone(),
+            guest_cpu: inner.guest_cpu,
         }
     }
 
@@ -169,6 +175,11 @@ impl TaskStatus {
         inner.retries += 1;
         inner.last_error = Some(error);
         inner.state = TaskState::Starting;
+    }
+
+    /// The plugin has worked.
+    pub(crate) fn spent(&self, guest_cpu: Duration) {
+        self.inner.lock().guest_cpu += guest_cpu;
     }
 
     /// The stable end of an input moved.

@@ -1,6 +1,7 @@
 //! Plugins as plain functions, in the process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_plugin_host::frames::{EffectsWriter, Event, EventsFrame, EventsView, FieldAt};
 use millstream_plugin_host::{
@@ -130,5 +131,9 @@ impl Processor for FunctionProcessor {
 
     fn last_mark(&self) -> Option<u32> {
         self.last_mark
+    }
+
+    fn last_call_cpu(&self) -> Duration {
+        Duration::ZERO
     }
 }

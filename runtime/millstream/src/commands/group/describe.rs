@@ -22,6 +22,8 @@ struct GroupReport {
     protocol_type: String,
     assignor: String,
     coordinator: i32,
+    /// Why the stage that holds the group has stopped.
+    note: Option<String>,
     /// The sum over all partitions with a committed offset.
     lag: i64,
     members: Vec<Member>,
@@ -76,6 +78,7 @@ pub async fn describe(
         protocol_type: described.protocol_type,
         assignor: described.protocol_data,
         coordinator,
+        note: described.error_message,
         lag: partitions
             .iter()
             .filter_map(|partition| partition.lag)
@@ -309,6 +312,9 @@ impl GroupReport {
             self.coordinator,
             self.lag
         );
+        if let Some(note) = &self.note {
+            text += &format!("stopped: {note}\n");
+        }
         let mut table = Table::new(&[
             "TOPIC",
             "PARTITION",

@@ -3,6 +3,7 @@
 mod cleaner;
 mod plugins;
 mod scrub;
+mod stages;
 
 use std::sync::Arc;
 
@@ -11,10 +12,13 @@ use millstream_console::{MetricKind, MetricSource, Sample};
 use millstream_log::{Health, Log, LogStore};
 use millstream_pipeline::plugin_metrics::PluginMetrics;
 
+use super::pipelines::Pipelines;
+
 pub struct NodeMetrics {
     store: Arc<LogStore>,
     broker: Arc<Broker>,
     plugins: Arc<PluginMetrics>,
+    pipelines: Arc<Pipelines>,
 }
 
 impl NodeMetrics {
@@ -22,11 +26,13 @@ impl NodeMetrics {
         store: Arc<LogStore>,
         broker: Arc<Broker>,
         plugins: Arc<PluginMetrics>,
+        pipelines: Arc<Pipelines>,
     ) -> NodeMetrics {
         NodeMetrics {
             store,
             broker,
             plugins,
+            pipelines,
         }
     }
 
@@ -113,6 +119,7 @@ impl MetricSource for NodeMetrics {
         ));
         samples.extend(scrub::samples(&self.store.scrub_stats()));
         samples.extend(cleaner::samples(&self.store));
+        samples.extend(stages::samples(&self.pipelines));
         samples.extend(plugins::samples(&self.plugins));
         samples
     }
