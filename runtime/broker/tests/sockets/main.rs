@@ -1,5 +1,6 @@
 //! The broker over real sockets, with `millstream-wire` as the client.
 
+mod compaction;
 mod configs;
 mod delete_records;
 mod fetch;

@@ -12,6 +12,8 @@ pub(super) struct Candidate {
     pub(super) view: CompactionView,
     pub(super) facts: Vec<SegmentFacts>,
     pub(super) portions: Portions,
+    /// It is not due, and would be if all of it were synced.
+    pub(super) waits_for_checkpoint: bool,
 }
 
 impl Candidate {
@@ -43,7 +45,7 @@ impl Candidate {
             }
             facts.push(found);
         }
-        let portions = portions(&LogFacts {
+        let known = LogFacts {
             segments: &facts,
             checkpoint: view.cleaned_to,
             log_start: view.log_start,
@@ -52,12 +54,20 @@ impl Candidate {
             min_compaction_lag_ms: config.min_compaction_lag_ms,
             max_compaction_lag_ms: config.max_compaction_lag_ms,
             min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
-        });
+        };
+        let found = portions(&known);
+        let when_synced = LogFacts {
+            bound: view.last_stable,
+            ..known
+        };
+        let waits_for_checkpoint =
+            !found.is_due && log.has_unsynced() && portions(&when_synced).is_due;
         Ok(Some(Self {
             log: Arc::clone(log),
             view,
             facts,
-            portions,
+            portions: found,
+            waits_for_checkpoint,
         }))
     }
 }

@@ -3,6 +3,7 @@
 //! `plan.rs` says which part of a log is dirty, `pass.rs` runs one pass over one log (`offset_map.rs`, `filter.rs`,
 //! `successor.rs`), `recovery.rs` ends what a crash has cut short, `threads.rs` decides which log is next.
 
+mod asking;
 mod blocks;
 mod due;
 mod error;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::asking::Asking;
 use super::idle::IdleMeter;
 use super::metrics::UncleanableLog;
 use super::pass::PassReport;
@@ -48,6 +49,7 @@ struct Inner {
     stops: bool,
     in_progress: HashSet<LogId>,
     failures: HashMap<LogId, Failure>,
+    asking: Asking,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,12 @@ struct Failure {
     reason: String,
     delay: Duration,
     retry_at: Instant,
+}
+
+impl Inner {
+    fn backoff(&self) -> Duration {
+        Duration::from_millis(self.options.backoff_ms.max(1))
+    }
 }
 
 impl CleanerState {
@@ -70,6 +78,7 @@ impl CleanerState {
                 stops: false,
                 in_progress: HashSet::new(),
                 failures: HashMap::new(),
+                asking: Asking::default(),
             }),
             changed: Condvar::new(),
             began: Instant::now(),
@@ -132,17 +141,37 @@ impl CleanerState {
         }
     }
 
-    /// Sleeps the back-off, or until the options change.
-    pub(super) fn sleep(&self, thread: usize) {
+    /// Sleeps the back-off, or until the options change, or a checkpoint is taken after the first `checkpoints` ones. A
+    /// log that waits for a checkpoint is looked at again when one may be asked for.
+    pub(super) fn sleep(&self, thread: usize, checkpoints: u64) {
         self.idle.lock().falls_asleep(thread, self.began.elapsed());
         {
             let mut inner = self.inner.lock();
-            let backoff = Duration::from_millis(inner.options.backoff_ms.max(1));
-            if !inner.stops {
-                self.changed.wait_for(&mut inner, backoff);
+            let backoff = inner.backoff();
+            let longest = inner.asking.wait(self.began.elapsed(), backoff);
+            if !inner.stops && inner.asking.checkpoints() == checkpoints {
+                self.changed.wait_for(&mut inner, longest);
             }
         }
         self.idle.lock().wakes(thread, self.began.elapsed());
+    }
+
+    /// Whether to ask for a checkpoint now, for the sake of a log that is due but for that, if one `waits`.
+    pub(super) fn asks_for_checkpoint(&self, waits: bool) -> bool {
+        let mut inner = self.inner.lock();
+        let backoff = inner.backoff();
+        inner.asking.asks(waits, self.began.elapsed(), backoff)
+    }
+
+    /// How many checkpoints were taken so far.
+    pub(super) fn checkpoints(&self) -> u64 {
+        self.inner.lock().asking.checkpoints()
+    }
+
+    /// A checkpoint was taken: what waited for it may be due.
+    pub(super) fn note_checkpoint(&self) {
+        self.inner.lock().asking.note_checkpoint();
+        self.changed.notify_all();
     }
 
     /// Counts what a pass has read or written, and waits as the throttle says. False when the pass has to end, because
@@ -198,7 +227,7 @@ impl CleanerState {
     /// The log counts as uncleanable, and waits.
     pub(super) fn failed(&self, id: &LogId, error: &CleanError) {
         let mut inner = self.inner.lock();
-        let first = Duration::from_millis(inner.options.backoff_ms.max(1));
+        let first = inner.backoff();
         let delay = inner.failures.get(id).map_or(first, |failure| {
             (failure.delay * 2).min(RETRY_MAX.max(first))
         });

@@ -91,7 +91,7 @@ impl Cleaner {
         &self,
         logs: impl Fn() -> Vec<Arc<Log>>,
     ) -> Result<Option<PassReport>, CleanError> {
-        match pick(&self.state, &logs()) {
+        match pick(&self.state, &logs()).candidate {
             Some(candidate) => clean(&self.state, candidate, logs),
             None => Ok(catch_up(&self.state, logs).map(|()| None)?),
         }
@@ -100,6 +100,11 @@ impl Cleaner {
     /// Writes down how far these logs, which are all, are compacted.
     pub(crate) fn write_checkpoint(&self, logs: &[Arc<Log>]) -> Result<(), CheckpointError> {
         self.state.write_checkpoint(logs)
+    }
+
+    /// The node's checkpoint was taken: what waited for it may be due.
+    pub(crate) fn note_checkpoint(&self) {
+        self.state.note_checkpoint();
     }
 
     /// What a pass could not end in this log has ended now: another may try.
@@ -148,17 +153,24 @@ impl Cleaner {
 
 fn run(number: usize, store: &Weak<LogStore>, state: &Arc<CleanerState>) {
     while state.awaits_turn(number) {
+        let checkpoints = state.checkpoints();
         // A store that nobody holds any more is not kept alive by a pass.
         let picked = match store.upgrade() {
-            Some(store) => pick(state, &store.logs()),
+            Some(store) => {
+                let picked = pick(state, &store.logs());
+                if state.asks_for_checkpoint(picked.waits_for_checkpoint) {
+                    store.want_checkpoint();
+                }
+                picked
+            }
             None => return,
         };
         let all = || store.upgrade().map_or_else(Vec::new, |store| store.logs());
-        let Some(candidate) = picked else {
+        let Some(candidate) = picked.candidate else {
             if let Err(error) = catch_up(state, all) {
                 tracing::error!(%error, "the cleaner's checkpoint is tried again later");
             }
-            state.sleep(number);
+            state.sleep(number, checkpoints);
             continue;
         };
         let log = Arc::clone(&candidate.log);
@@ -190,15 +202,26 @@ fn catch_up(state: &CleanerState, logs: impl Fn() -> Vec<Arc<Log>>) -> Result<()
     }
 }
 
-/// The dirtiest log that is due and that no other thread has.
-fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
+/// What a look at all logs has found.
+struct Picked {
+    /// The dirtiest log that is due and that no other thread has.
+    candidate: Option<Candidate>,
+    /// Some log would be due if it were synced.
+    waits_for_checkpoint: bool,
+}
+
+fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Picked {
+    let mut waits_for_checkpoint = false;
     loop {
         let candidates = logs
             .iter()
             .filter(|log| log.config().cleanup.compact && !log.is_over())
             .filter(|log| state.is_free(log.id()))
             .filter_map(|log| match look_at(log, log.now_ms()) {
-                Ok(candidate) => candidate.filter(|one| is_due(state, one)),
+                Ok(candidate) => candidate.filter(|one| {
+                    waits_for_checkpoint |= one.waits_for_checkpoint;
+                    is_due(state, one)
+                }),
                 Err(error) => {
                     tracing::error!(log = %log.id(), %error, "its segments cannot be looked at");
                     state.failed(log.id(), &error);
@@ -206,9 +229,15 @@ fn pick(state: &CleanerState, logs: &[Arc<Log>]) -> Option<Candidate> {
                 }
             })
             .collect();
-        let candidate = dirtiest(candidates)?;
-        if state.begin(candidate.log.id()) {
-            return Some(candidate);
+        let candidate = dirtiest(candidates);
+        if candidate
+            .as_ref()
+            .is_none_or(|one| state.begin(one.log.id()))
+        {
+            return Picked {
+                candidate,
+                waits_for_checkpoint,
+            };
         }
     }
 }

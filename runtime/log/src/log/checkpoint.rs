@@ -106,6 +106,11 @@ impl Log {
         Ok(Some((checkpoint, unsynced)))
     }
 
+    /// Whether the next checkpoint has anything to take of this log.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        self.appender.lock().dirty
+    }
+
     /// The node's checkpoint has this log so.
     pub(crate) fn note_durable(&self, checkpoint: &LogCheckpoint) {
         let mut notes = self.notes.lock();

@@ -30,6 +30,8 @@ pub(crate) struct CompactionView {
     pub(crate) log_start: i64,
     /// What lies at or behind it belongs to an open transaction, or is not known to be durable.
     pub(crate) bound: i64,
+    /// What lies at or behind it belongs to an open transaction.
+    pub(crate) last_stable: i64,
     cuts: u64,
 }
 
@@ -47,6 +49,7 @@ impl Log {
                 .last_stable
                 .min(durable.segment_base)
                 .min(durable.first_open),
+            last_stable: offsets.last_stable,
             cuts: compaction.cuts,
         }
     }

@@ -37,10 +37,17 @@ impl LogStore {
         for attempt in 1.. {
             match self.attempt_checkpoint(&mut file) {
                 Err(StoreError::Journal(JournalError::Full { .. })) if attempt < ATTEMPTS => {}
-                result => return result,
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
         }
+        self.cleaner.note_checkpoint();
         Ok(())
+    }
+
+    /// Asks for a checkpoint in the background, soon.
+    pub(crate) fn want_checkpoint(&self) {
+        self.worker.signal().want_checkpoint();
     }
 
     fn attempt_checkpoint(&self, file: &mut NodeCheckpoint) -> Result<(), StoreError> {

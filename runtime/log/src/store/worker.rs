@@ -85,7 +85,7 @@ impl Worker {
 
 fn run(store: &Weak<LogStore>, signal: &Signal, interval: Duration) {
     let mut last = Instant::now();
-    let mut last_retention = last;
+    let (mut last_retention, mut last_sweep) = (last, last);
     let mut longest_wait = FIRST_RETENTION;
     loop {
         let due = last + interval;
@@ -106,8 +106,10 @@ fn run(store: &Weak<LogStore>, signal: &Signal, interval: Duration) {
         if !signal.take_wish() && !is_due && !store.journal_is_full() {
             continue;
         }
-        if is_due {
+        // Who asks for checkpoints in between does not keep idle files open.
+        if last_sweep.elapsed() >= interval {
             store.sweep();
+            last_sweep = Instant::now();
         }
         if let Err(error) = store.checkpoint() {
             tracing::error!(%error, "the checkpoint failed; the journal keeps what it covers");

@@ -90,6 +90,27 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[test]
+fn a_log_that_is_due_but_for_a_checkpoint_does_not_wait_for_the_one_in_the_background() {
+    for flush in [FlushMode::Journal, FlushMode::Os] {
+        let rig = Rig::new(flush);
+        let log = rig.log_with(0, compacted());
+        rig.store.set_cleaner_options(CleanerOptions {
+            backoff_ms: 20,
+            ..CleanerOptions::default()
+        });
+        for _ in 0..2 {
+            fill(&log, 100, 5);
+            log.roll_active().unwrap();
+            rig.store.flushed_blocking(log.last_lsn()).unwrap();
+            let end = log.offsets().log_end;
+            let last: Vec<_> = (end - 5..end).collect();
+            // The background takes a checkpoint once a minute.
+            wait_until("the pass", || view(&log).0 == last);
+        }
+    }
+}
+
+#[test]
 fn threads_come_and_go_at_run_time() {
     let rig = Rig::new(FlushMode::Os);
     let log = rig.log_with(0, compacted());
