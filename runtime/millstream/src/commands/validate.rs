@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use millstream_pipeline::plan;
 use serde::Serialize;
 
 use super::runtime;
@@ -23,6 +24,8 @@ struct Valid {
     pipeline: String,
     stages: Vec<String>,
     sources: Vec<String>,
+    /// What the owner should know, though it is no mistake.
+    notices: Vec<String>,
 }
 
 pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
@@ -40,6 +43,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
             .iter()
             .map(|source| source.name.get_ref().clone())
             .collect(),
+        notices: plan::notices(manifest),
     };
     if output.is_json() {
         return Ok(print_json(&valid)?);
@@ -49,5 +53,8 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         "pipeline {} is sound: {sources} source(s), {stages} stage(s)",
         valid.pipeline
     );
+    for notice in &valid.notices {
+        println!("note: {notice}");
+    }
     Ok(())
 }

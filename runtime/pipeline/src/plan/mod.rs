@@ -1,6 +1,7 @@
 //! The plan: what a manifest means, given its plugins and the topics that exist. Pure: facts in,
 //! a plan or all mistakes out.
 
+mod event_time;
 mod order;
 mod settings;
 mod topics;
@@ -22,6 +23,8 @@ use crate::manifest::{
 use crate::ports::{GroupClaim, TaskId, TopicInfo, TopicSpec};
 
 pub use settings::TopicSettings;
+
+use event_time::EventTime;
 
 /// What the manifest is checked against of a plugin: its descriptor.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -155,6 +158,14 @@ pub fn check(
     problems
 }
 
+/// What the owner of a sound manifest should know before a node was asked for its topics.
+pub fn notices(manifest: &Manifest) -> Vec<String> {
+    let settings = settings::by_topic(manifest, &mut Vec::new());
+    let event_time = EventTime::of(manifest);
+    let topics = event_time.without_limit(&settings);
+    event_time.notice(topics).into_iter().collect()
+}
+
 /// Compares every stage with its plugin: config, inputs, outputs.
 fn bind_all<'m>(
     manifest: &'m Manifest,
@@ -248,6 +259,12 @@ impl Plan {
         }
         out
     }
+}
+
+/// The topics that a stage writes, dead letters included.
+fn topics_written(stage: &StageSection) -> impl Iterator<Item = &Spanned<String>> {
+    let outputs = stage.outputs.iter().map(|output| &output.topic);
+    outputs.chain(dead_letters(stage))
 }
 
 /// The dead-letter topic of a stage, if it has one.

@@ -1,5 +1,6 @@
 //! The order of the stages: producers before those who read what they produce.
 
+use super::topics_written;
 use crate::manifest::{Manifest, Problem, StageSection};
 
 /// Indexes of the stages, upstream first, otherwise as the manifest writes them. Stages in a cycle
@@ -29,16 +30,7 @@ pub fn upstream_first(manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<u
 fn feeds(from: &StageSection, to: &StageSection) -> bool {
     to.inputs
         .iter()
-        .any(|input| topics_written(from).any(|(topic, _)| topic == input.topic.get_ref()))
-}
-
-fn topics_written(stage: &StageSection) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
-    stage
-        .outputs
-        .iter()
-        .map(|output| &output.topic)
-        .chain(super::dead_letters(stage))
-        .map(|topic| (topic.get_ref().as_str(), topic.span()))
+        .any(|input| topics_written(from).any(|topic| topic.get_ref() == input.topic.get_ref()))
 }
 
 /// One cycle among stages that each wait for another one of them.
@@ -68,16 +60,16 @@ fn describe(stages: &[StageSection], cycle: &[usize]) -> Problem {
     names.push(names[0]);
     let last = &stages[cycle[cycle.len() - 1]];
     let first = &stages[cycle[0]];
-    let closing = topics_written(last).find(|(topic, _)| {
+    let closing = topics_written(last).find(|topic| {
         first
             .inputs
             .iter()
-            .any(|input| input.topic.get_ref() == topic)
+            .any(|input| input.topic.get_ref() == topic.get_ref())
     });
     let problem = Problem::new(format!("the stages form a cycle: {}", names.join(" -> ")))
         .help("a stage must not read, through others or itself, what it writes");
     match closing {
-        Some((_, span)) => problem.at(span).label("this closes the cycle"),
+        Some(topic) => problem.at(topic.span()).label("this closes the cycle"),
         None => problem.at(last.name.span()),
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::event_time::{EventTime, RETENTION_MS, UNLIMITED};
 use super::settings::{self, BySetting};
-use super::{TopicFacts, dead_letters};
+use super::{TopicFacts, topics_written};
 use crate::manifest::{IfNoOffset, Manifest, Problem, StageSection};
 use crate::ports::TopicSpec;
 
@@ -47,6 +48,8 @@ pub fn resolve(
     let mut resolver = Resolver {
         facts,
         settings,
+        event_time: EventTime::of(manifest),
+        unlimited: Vec::new(),
         topics: Topics {
             to_create: Vec::new(),
             notices: Vec::new(),
@@ -66,8 +69,7 @@ pub fn resolve(
         let stage = &manifest.stages[index];
         let count = resolver.inputs(stage, problems);
         check_start(stage, count, problems);
-        let outputs = stage.outputs.iter().map(|output| &output.topic);
-        for topic in outputs.chain(dead_letters(stage)) {
+        for topic in topics_written(stage) {
             refuse_internal(topic, problems);
             let name = topic.get_ref().as_str();
             let settled = resolver.settle(name, count, None);
@@ -89,12 +91,15 @@ pub fn resolve(
             }
         }
     }
-    resolver.topics
+    resolver.finish()
 }
 
 struct Resolver<'m> {
     facts: Option<&'m TopicFacts>,
     settings: BySetting<'m>,
+    event_time: EventTime<'m>,
+    /// Topics to create without a limit of age.
+    unlimited: Vec<String>,
     topics: Topics,
 }
 
@@ -138,21 +143,40 @@ impl Resolver<'_> {
         }
         let count = count.unwrap_or(facts.default_partitions);
         partitions.insert(name.to_owned(), count);
-        let settings = self.settings.get(name).into_iter().flatten();
+        let config = self.config(name);
         self.topics.to_create.push(TopicSpec {
             name: name.to_owned(),
             partitions: Some(count),
-            config: settings
-                .map(|setting| {
-                    (
-                        setting.name.get_ref().clone(),
-                        setting.value.get_ref().clone(),
-                    )
-                })
-                .collect(),
+            config,
         });
         self.topics.notices.extend(notice);
         true
+    }
+
+    /// What a topic is created with: what the manifest says, and what it needs not say.
+    fn config(&mut self, name: &str) -> Vec<(String, String)> {
+        let settings = self.settings.get(name).into_iter().flatten();
+        let text = |text: &Spanned<String>| text.get_ref().clone();
+        let mut config: Vec<_> = settings
+            .map(|setting| (text(&setting.name), text(&setting.value)))
+            .collect();
+        if self.event_time.lifts_retention(name, &self.settings) {
+            config.push((RETENTION_MS.to_owned(), UNLIMITED.to_owned()));
+            self.unlimited.push(name.to_owned());
+        }
+        config
+    }
+
+    fn finish(mut self) -> Topics {
+        let unlimited = self.unlimited.iter().map(String::as_str);
+        let created = self.event_time.notice(unlimited);
+        let existing = self
+            .facts
+            .and_then(|facts| self.event_time.too_short(&self.settings, facts));
+        self.topics
+            .notices
+            .extend(created.into_iter().chain(existing));
+        self.topics
     }
 
     /// The partitions of a stage's inputs, which must be equal; `None` when no count is known.
