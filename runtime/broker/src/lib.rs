@@ -31,8 +31,8 @@ pub use coordinator::TopicPartition;
 pub use group::{CommittedOffset, HELD_PROTOCOL, ReadPositions, positions_in_user_data};
 pub use internal_topics::InternalTopic;
 pub use local::{
-    FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, SyntheticMember, TopicInfo,
-    TransactionalProducer,
+    FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, RemovedUnread,
+    SyntheticMember, TopicInfo, TransactionalProducer,
 };
 pub use metrics::{ApiStats, BrokerStats};
 pub use partition::{Partition, Partitions};

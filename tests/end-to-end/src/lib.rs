@@ -7,6 +7,6 @@ mod dump;
 mod flights;
 mod node;
 
-pub use clients::{Client, kafka_tool, kcat, python};
+pub use clients::{Client, kafka_tool, kcat, kcat_read_committed, python};
 pub use flights::{check_flights_files, committed_flights};
 pub use node::{Node, NodeCommand, Stopped, program};

@@ -156,7 +156,7 @@ impl GroupCoordinator {
     }
 
     /// Loads every partition, for who asks about all groups.
-    pub(super) async fn load_all(self: &Arc<Self>) -> Result<(), ErrorCode> {
+    pub(crate) async fn load_all(self: &Arc<Self>) -> Result<(), ErrorCode> {
         let Some(count) = self.ports.partition_count(InternalTopic::ConsumerOffsets) else {
             return Ok(());
         };

@@ -4,7 +4,7 @@
 //! group, `offsets` its offsets, `held` a group that a stage holds, `stored`
 //! the records of all three. Around them: `shard` is one partition of
 //! `__consumer_offsets` with all its groups, `replay` reads it back, `expiry`
-//! tidies it; `coordinator` is the asynchronous face, and `requests`,
+//! tidies it, `unread` says how far stages are; `coordinator` is the asynchronous face, and `requests`,
 //! `commits` and `describe` what it is asked.
 
 mod commits;
@@ -26,6 +26,7 @@ mod state;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub(crate) use commits::{OffsetToCommit, VerifiedProducer};
 pub(crate) use coordinator::{GroupCoordinator, GroupSettings};

@@ -38,6 +38,13 @@ impl ReadPositions {
         }
     }
 
+    /// Where the task reads, of each partition that it has begun to read.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        let places = self.partitions.iter();
+        let known = places.map(|(place, position)| (place, position.load(Ordering::Relaxed)));
+        known.filter(|(_, position)| *position != NOT_READ)
+    }
+
     /// As the user data of the member's assignment: one big-endian int64 for each partition, in order of topic and
     /// index.
     pub(crate) fn to_user_data(&self) -> Bytes {

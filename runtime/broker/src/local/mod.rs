@@ -5,6 +5,7 @@ mod groups;
 mod partition;
 mod topics;
 mod transactions;
+mod unread;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use groups::{FetchedOffset, SyntheticMember};
 pub use partition::LocalPartition;
 pub use topics::TopicInfo;
 pub use transactions::{MemberStamp, OffsetCommit, TransactionalProducer};
+pub use unread::RemovedUnread;
 
 /// The broker's surface in process. Cheap to clone.
 #[derive(Clone)]

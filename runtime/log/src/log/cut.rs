@@ -206,6 +206,7 @@ impl Log {
         self.begin_at(&mut appender, to);
         drop(appender);
         self.progress.watchers.notify();
+        self.shared.log_start_moved();
         Ok(lsn)
     }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{LogStore, StoreError};
 use crate::log::Log;
 
@@ -67,6 +69,11 @@ impl LogStore {
         self.shared
             .deferred
             .remove_due(now, &self.shared.open_files);
+    }
+
+    /// Changes whenever records have left the front of a log, by retention or by DeleteRecords.
+    pub fn log_start_moves(&self) -> watch::Receiver<u64> {
+        self.shared.log_start_moves()
     }
 
     /// `log.retention.check.interval.ms`

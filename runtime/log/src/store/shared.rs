@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::deferred::Deferred;
 use super::failed_sync::FailedSync;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     is_full: AtomicBool,
     told_full: Mutex<ToldFull>,
     pub(super) failed_sync: FailedSync,
+    /// How often the start of a log has moved.
+    log_start_moves: watch::Sender<u64>,
 }
 
 /// A disk that hovers at its limit is spoken of this often at most.
@@ -60,7 +63,17 @@ impl Shared {
             is_full: AtomicBool::new(false),
             told_full: Mutex::new(ToldFull::default()),
             failed_sync: FailedSync::new(options),
+            log_start_moves: watch::Sender::new(0),
         })
+    }
+
+    /// Records have left the front of a log.
+    pub(crate) fn log_start_moved(&self) {
+        self.log_start_moves.send_modify(|moves| *moves += 1);
+    }
+
+    pub(super) fn log_start_moves(&self) -> watch::Receiver<u64> {
+        self.log_start_moves.subscribe()
     }
 
     pub(super) fn start_journal(&self, journal: Journal) {

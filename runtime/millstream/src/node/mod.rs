@@ -5,6 +5,7 @@ mod descriptors;
 mod metrics;
 mod pipelines;
 mod signals;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::settings::{Flush, NodeSettings};
 use metrics::NodeMetrics;
 use pipelines::Pipelines;
+use unread::UnreadWatch;
 
 pub use signals::{StopSignal, stop_signal};
 
@@ -53,6 +55,7 @@ pub struct Node {
     kafka_addr: SocketAddr,
     plugin_metrics: Arc<PluginMetrics>,
     pipelines: Arc<Pipelines>,
+    unread: UnreadWatch,
 }
 
 impl Node {
@@ -81,6 +84,7 @@ impl Node {
         let handles = handles(&store, &broker, &plugin_metrics, &pipelines);
         let console = Console::start(settings.http_addr, handles).await?;
         Ok(Node {
+            unread: UnreadWatch::start(&broker),
             store,
             broker,
             console,
@@ -120,6 +124,7 @@ impl Node {
     /// Lets requests under way finish, then closes the store cleanly.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.broker.shutdown(SHUTDOWN_DEADLINE).await;
+        self.unread.stop().await;
         let console = self.console.shutdown().await;
         self.store
             .close()

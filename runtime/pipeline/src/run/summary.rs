@@ -50,6 +50,8 @@ pub struct StageSummary {
     pub dead_letters: u64,
     pub skipped: u64,
     pub transactions: u64,
+    /// Offsets of its inputs (at most so many records) that were removed before it began at the earliest record.
+    pub gone: u64,
     pub delay: Option<DelaySummary>,
 }
 
@@ -72,6 +74,14 @@ impl DelaySummary {
     }
 }
 
+/// What the tasks of one source or stage have done together.
+#[derive(Default)]
+struct Work {
+    counts: Counts,
+    gone: u64,
+    delays: Histogram,
+}
+
 pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
     let plan = &pipeline.plan;
     let mut total = Counts::default();
@@ -79,25 +89,27 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
     let mut topics: Vec<TopicCount> = Vec::new();
     let mut all_delays = Histogram::default();
     let part = |part: Part| {
-        let mut counts = Counts::default();
-        let mut delays = Histogram::default();
+        let mut work = Work::default();
         for task in pipeline.tasks.iter().filter(|task| task.part == part) {
-            counts.add(&task.status.snapshot().counts);
-            task.status.delays(&mut delays);
+            let snapshot = task.status.snapshot();
+            work.counts.add(&snapshot.counts);
+            work.gone += snapshot.inputs.iter().map(|input| input.gone).sum::<u64>();
+            task.status.delays(&mut work.delays);
         }
-        (counts, delays)
+        work
     };
 
     let mut sources = Vec::with_capacity(plan.sources.len());
     for (index, source) in plan.sources.iter().enumerate() {
-        let (counts, delays) = part(Part::Source(index));
-        records_in += counts.records_in;
-        sources.push(stage_summary(&source.name, &counts, &delays));
-        total.add(&counts);
+        let work = part(Part::Source(index));
+        records_in += work.counts.records_in;
+        sources.push(stage_summary(&source.name, &work));
+        total.add(&work.counts);
     }
     let mut stages = Vec::with_capacity(plan.stages.len());
     for (index, stage) in plan.stages.iter().enumerate() {
-        let (counts, delays) = part(Part::Stage(index));
+        let work = part(Part::Stage(index));
+        let counts = &work.counts;
         let written = |topic: &str| {
             plan.sources.iter().any(|source| source.topic == topic)
                 || plan.stages.iter().any(|stage| stage.writes(topic))
@@ -123,9 +135,9 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
                 }),
             }
         }
-        stages.push(stage_summary(&stage.name, &counts, &delays));
-        all_delays.merge(&delays);
-        total.add(&counts);
+        stages.push(stage_summary(&stage.name, &work));
+        all_delays.merge(&work.delays);
+        total.add(counts);
     }
     let snapshots: Vec<_> = pipeline
         .tasks
@@ -159,7 +171,8 @@ fn failure(state: &TaskState) -> Option<&TaskFailure> {
     }
 }
 
-fn stage_summary(name: &str, counts: &Counts, delays: &Histogram) -> StageSummary {
+fn stage_summary(name: &str, work: &Work) -> StageSummary {
+    let counts = &work.counts;
     StageSummary {
         name: name.to_owned(),
         records_in: counts.records_in,
@@ -167,6 +180,7 @@ fn stage_summary(name: &str, counts: &Counts, delays: &Histogram) -> StageSummar
         dead_letters: counts.dead_letters,
         skipped: counts.skipped,
         transactions: counts.transactions,
-        delay: DelaySummary::of(delays),
+        gone: work.gone,
+        delay: DelaySummary::of(&work.delays),
     }
 }

@@ -21,6 +21,9 @@ pub struct Input<I> {
     pub done: i64,
     /// What is committed; `None` before the first commit.
     pub committed: Option<i64>,
+    /// Offsets in front of the beginning that the partition had no more, when a task without a commit began at the
+    /// earliest record.
+    pub gone: i64,
     /// There may be something beyond `read`.
     pub readable: bool,
     /// Delays of the records before this were counted.
@@ -37,8 +40,8 @@ impl<I: InputPartition> Input<I> {
         committed: Option<i64>,
         if_no_offset: &IfNoOffset,
     ) -> Result<Self, PortError> {
-        let at = match committed {
-            Some(offset) => offset,
+        let (at, gone) = match committed {
+            Some(offset) => (offset, 0),
             None => first_offset(&port, partition, if_no_offset).await?,
         };
         let mut delays = DelayTracker::default();
@@ -51,6 +54,7 @@ impl<I: InputPartition> Input<I> {
             read: at,
             done: at,
             committed,
+            gone,
             readable: true,
             counted: at,
             delays,
@@ -83,23 +87,26 @@ impl<I: InputPartition> Input<I> {
     }
 }
 
+/// Where a task without a commit begins, and how many offsets are gone in front of the earliest record, when it begins
+/// there.
 async fn first_offset<I: InputPartition>(
     port: &I,
     partition: i32,
     if_no_offset: &IfNoOffset,
-) -> Result<i64, PortError> {
+) -> Result<(i64, i64), PortError> {
     let bounds = port.bounds().await?;
+    let earliest = (bounds.log_start, bounds.log_start);
     Ok(match if_no_offset {
-        IfNoOffset::Earliest => bounds.log_start,
-        IfNoOffset::Latest => bounds.log_end,
-        IfNoOffset::Timestamp(timestamp) => port
-            .offset_for_timestamp(*timestamp)
-            .await?
-            .unwrap_or(bounds.log_end),
+        IfNoOffset::Earliest => earliest,
+        IfNoOffset::Latest => (bounds.log_end, 0),
+        IfNoOffset::Timestamp(timestamp) => {
+            let found = port.offset_for_timestamp(*timestamp).await?;
+            (found.unwrap_or(bounds.log_end), 0)
+        }
         IfNoOffset::Offsets(offsets) => offsets
             .iter()
             .find(|(named, _)| *named == partition)
-            .map_or(bounds.log_start, |(_, offset)| *offset),
+            .map_or(earliest, |(_, offset)| (*offset, 0)),
     })
 }
 

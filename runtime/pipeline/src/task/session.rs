@@ -80,6 +80,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
             let start = &stage.if_no_offset;
             inputs.push(Input::start(place.clone(), port, seed, *committed, start).await?);
         }
+        report_gone(context, &inputs, status);
         let (topics, routes) = lay_out(context).await?;
         let outbox = Outbox::new(&lease, topics, partition.unsigned_abs());
         let processor = context.open_processor(partition).await?;
@@ -285,6 +286,27 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         };
         self.commits += 1;
         Ok(())
+    }
+}
+
+/// Says what a stage will never see that begins at the earliest record, because it had been removed before.
+fn report_gone<E: Engine, F: ProcessorFactory>(
+    context: &StageContext<E, F>,
+    inputs: &[Input<E::Input>],
+    status: &TaskStatus,
+) {
+    for (index, input) in inputs.iter().enumerate() {
+        let gone = u64::try_from(input.gone).unwrap_or(0);
+        if !status.began_behind(index, gone) || gone == 0 {
+            continue;
+        }
+        let (pipeline, stage) = (&context.pipeline, &context.stage.name);
+        let (topic, partition, first) = (&input.topic, input.partition, input.read);
+        tracing::warn!(
+            "pipeline {pipeline}, stage {stage}, topic {topic}, partition {partition}: it begins at offset {first}, the \
+             earliest that there is: up to {gone} records in front of it were removed, by retention or DeleteRecords, \
+             and this stage never sees them"
+        );
     }
 }
 

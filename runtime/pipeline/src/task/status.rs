@@ -60,6 +60,9 @@ pub struct InputStatus {
     pub committed: Option<i64>,
     /// The last stable offset as the task saw it last.
     pub last_stable: i64,
+    /// Offsets that were gone when the task, which had not committed, began at the earliest record behind them: at most
+    /// so many records it never sees.
+    pub gone: u64,
 }
 
 /// How far a source's file is read, in bytes of the file itself (compressed, where it is).
@@ -187,6 +190,12 @@ impl TaskStatus {
         let mut inner = self.inner.lock();
         let known = &mut inner.inputs[input].last_stable;
         *known = last_stable.max(*known);
+    }
+
+    /// So many offsets were gone in front of where an input began; true when that was not known.
+    pub(crate) fn began_behind(&self, input: usize, gone: u64) -> bool {
+        let known = &mut self.inner.lock().inputs[input].gone;
+        std::mem::replace(known, gone) != gone
     }
 
     /// Positions after a start: `None` where nothing is committed.

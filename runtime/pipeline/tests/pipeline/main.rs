@@ -3,6 +3,7 @@
 mod exactly_once;
 mod failures;
 mod guests;
+mod removed;
 mod rig;
 mod sources;
 mod stages;

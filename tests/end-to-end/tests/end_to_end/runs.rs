@@ -1,16 +1,14 @@
 //! `run` and `validate` as a user or a script sees them: what a run goes on from, how it ends, what it tells.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use millstream_end_to_end::{NodeCommand, Stopped, program};
+use millstream_end_to_end::{NodeCommand, Stopped};
 use serde_json::Value;
 
-use crate::scene::{millstream, millstream_ok};
+use crate::scene::{millstream, millstream_ok, produce};
 
 const RUN_LIMIT: Duration = Duration::from_secs(120);
 
@@ -219,15 +217,4 @@ fn a_stage_reads_a_topic_that_only_the_node_knows() -> Result<()> {
 fn declare(manifest: &Path, more: &str) -> Result<()> {
     let text = std::fs::read_to_string(manifest)?;
     Ok(std::fs::write(manifest, text + more)?)
-}
-
-fn produce(address: &str, topic: &str, lines: &[u8]) -> Result<()> {
-    let mut produce = Command::new(program())
-        .args(["produce", topic, "--node", address])
-        .stdin(Stdio::piped())
-        .spawn()?;
-    let stdin = produce.stdin.take();
-    stdin.context("stdin is piped")?.write_all(lines)?;
-    anyhow::ensure!(produce.wait()?.success(), "nothing was produced");
-    Ok(())
 }

@@ -1,9 +1,10 @@
 //! What several modules need: the example's folder, the command line of the product.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use millstream_end_to_end::program;
 
 /// What lets a node choose its ports.
@@ -34,4 +35,16 @@ pub fn millstream_ok(arguments: &[&str]) -> Result<String> {
         );
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Produces lines as records without keys.
+pub fn produce(address: &str, topic: &str, lines: &[u8]) -> Result<()> {
+    let mut produce = Command::new(program())
+        .args(["produce", topic, "--node", address])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let stdin = produce.stdin.take();
+    stdin.context("stdin is piped")?.write_all(lines)?;
+    anyhow::ensure!(produce.wait()?.success(), "nothing was produced");
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `millstream group describe`: members, and how far the group has come in each partition.
 
+mod partition;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
@@ -11,9 +13,10 @@ use millstream_wire::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup}
 use millstream_wire::{ErrorCode, Versioned};
 use serde::Serialize;
 
-use crate::client::{Client, ClientError, Isolation, LATEST};
+use crate::client::{Client, ClientError, EARLIEST, Isolation, LATEST};
 use crate::commands::at_node::offset;
 use crate::output::{OutputFormat, Table, print_json};
+use partition::{GroupOffsets, GroupPartition, Offsets};
 
 #[derive(Debug, Serialize)]
 struct GroupReport {
@@ -41,23 +44,6 @@ struct Member {
     #[serde(skip)]
     current: Offsets,
 }
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct GroupPartition {
-    topic: String,
-    partition: i32,
-    committed: Option<i64>,
-    /// The next offset that the member reads. Known of a stage's task; a client keeps its own to itself.
-    current: Option<i64>,
-    last_stable: Option<i64>,
-    end: Option<i64>,
-    /// From the committed offset to the last stable one.
-    lag: Option<i64>,
-    member: Option<String>,
-}
-
-/// Offsets by topic and partition.
-type Offsets = BTreeMap<(String, i32), i64>;
 
 pub async fn describe(
     mut client: Client,
@@ -235,6 +221,7 @@ async fn partitions(
     let places: BTreeSet<&(String, i32)> =
         committed.keys().chain(assigned.keys().copied()).collect();
     let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
+    let mut starts = BTreeMap::new();
     let mut stable = BTreeMap::new();
     let mut ends = BTreeMap::new();
     for name in topics {
@@ -249,11 +236,12 @@ async fn partitions(
             .iter()
             .map(|partition| partition.index)
             .collect();
-        for (isolation, found) in [
-            (Isolation::ReadCommitted, &mut stable),
-            (Isolation::ReadUncommitted, &mut ends),
+        for (time, isolation, found) in [
+            (EARLIEST, Isolation::ReadUncommitted, &mut starts),
+            (LATEST, Isolation::ReadCommitted, &mut stable),
+            (LATEST, Isolation::ReadUncommitted, &mut ends),
         ] {
-            let offsets = client.offsets(&topic, &all, LATEST, isolation).await?;
+            let offsets = client.offsets(&topic, &all, time, isolation).await?;
             found.extend(
                 offsets
                     .into_iter()
@@ -264,6 +252,7 @@ async fn partitions(
     let offsets = GroupOffsets {
         committed,
         current: &current,
+        starts: &starts,
         stable: &stable,
         ends: &ends,
     };
@@ -271,35 +260,6 @@ async fn partitions(
         .into_iter()
         .map(|place| offsets.of(place, assigned.get(place)))
         .collect())
-}
-
-/// All that is known of the offsets of a group's partitions.
-struct GroupOffsets<'a> {
-    committed: &'a Offsets,
-    current: &'a Offsets,
-    stable: &'a Offsets,
-    ends: &'a Offsets,
-}
-
-impl GroupOffsets<'_> {
-    fn of(&self, place: &(String, i32), member: Option<&&str>) -> GroupPartition {
-        let committed = self.committed.get(place).copied();
-        let last_stable = self.stable.get(place).copied();
-        let committed_by_task = committed.filter(|_| self.current.contains_key(place));
-        GroupPartition {
-            topic: place.0.clone(),
-            partition: place.1,
-            committed,
-            // A task notes a position when it reads on, a moment after it has committed it.
-            current: self.current.get(place).copied().max(committed_by_task),
-            last_stable,
-            end: self.ends.get(place).copied(),
-            lag: committed
-                .zip(last_stable)
-                .map(|(committed, stable)| stable.saturating_sub(committed).max(0)),
-            member: member.map(|member| (*member).to_owned()),
-        }
-    }
 }
 
 impl GroupReport {
@@ -340,6 +300,9 @@ impl GroupReport {
         if !self.partitions.is_empty() {
             text += &format!("\n{table}");
         }
+        for partition in &self.partitions {
+            text += &partition.removed_text().unwrap_or_default();
+        }
         let mut table = Table::new(&["MEMBER", "CLIENT", "HOST", "PARTITIONS"]);
         for member in &self.members {
             table.row([
@@ -362,44 +325,6 @@ mod tests {
     use millstream_wire::describe_groups::DescribedGroupMember;
 
     use super::*;
-
-    fn offsets(offsets: &[(i32, i64)]) -> Offsets {
-        let entry = |(partition, offset): &(i32, i64)| (("t".to_owned(), *partition), *offset);
-        offsets.iter().map(entry).collect()
-    }
-
-    #[test]
-    fn lag_reaches_to_the_last_stable_offset_and_is_unknown_without_a_commit() {
-        let committed = offsets(&[(0, 5), (1, 9)]);
-        let stable = offsets(&[(0, 8), (1, 9), (2, 4)]);
-        let ends = offsets(&[(0, 12), (1, 9), (2, 4)]);
-        let known = GroupOffsets {
-            committed: &committed,
-            current: &Offsets::new(),
-            stable: &stable,
-            ends: &ends,
-        };
-        let lag = |partition: i32| known.of(&("t".to_owned(), partition), None).lag;
-        assert_eq!(
-            [lag(0), lag(1), lag(2), lag(3)],
-            [Some(3), Some(0), None, None]
-        );
-    }
-
-    #[test]
-    fn a_tasks_position_is_never_shown_behind_its_commit() {
-        let known = GroupOffsets {
-            committed: &offsets(&[(0, 5), (1, 9), (2, 3)]),
-            current: &offsets(&[(0, 7), (1, 6)]),
-            stable: &Offsets::new(),
-            ends: &Offsets::new(),
-        };
-        let current = |partition: i32| known.of(&("t".to_owned(), partition), None).current;
-        assert_eq!(
-            [current(0), current(1), current(2)],
-            [Some(7), Some(9), None]
-        );
-    }
 
     fn group(assignment: bytes::Bytes) -> DescribedGroup {
         DescribedGroup {
@@ -449,7 +374,7 @@ mod tests {
         described.protocol_data = HELD_PROTOCOL.to_owned();
         assert_eq!(
             members(&described).expect("reads")[0].current,
-            offsets(&[(1, 7)])
+            Offsets::from([(("t".to_owned(), 1), 7)])
         );
     }
 

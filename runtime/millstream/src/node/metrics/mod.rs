@@ -4,6 +4,7 @@ mod cleaner;
 mod plugins;
 mod scrub;
 mod stages;
+mod unread;
 
 use std::sync::Arc;
 
@@ -121,6 +122,7 @@ impl MetricSource for NodeMetrics {
         samples.extend(cleaner::samples(&self.store));
         samples.extend(stages::samples(&self.pipelines));
         samples.extend(plugins::samples(&self.plugins));
+        samples.extend(unread::samples(&self.broker.local()));
         samples
     }
 }
