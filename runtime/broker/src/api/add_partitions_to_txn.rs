@@ -1,10 +1,11 @@
 //! AddPartitionsToTxn: partitions join a producer's transaction before their first data.
 
+use millstream_cluster::Image;
 use millstream_wire::{
     ErrorCode,
     add_partitions_to_txn::{
         AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-        AddPartitionsToTxnTopicResult,
+        AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult,
     },
 };
 
@@ -22,18 +23,23 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: AddPartitionsToTxnRequest,
 ) -> AddPartitionsToTxnResponse {
-    let partitions: Vec<TopicPartition> = request
+    let image = context.broker.cluster().image();
+    // A topic without partitions asks for nothing and, as in Kafka, is answered nothing: an error has no place but at a
+    // partition.
+    let topics: Vec<Asked> = request
         .v3_and_below_topics
-        .iter()
-        .flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(|index| TopicPartition::new(topic.name.clone(), *index))
-        })
+        .into_iter()
+        .filter(|topic| !topic.partitions.is_empty())
+        .map(|topic| Asked::of(&image, topic))
         .collect();
-    let unknown = unknown_partitions(context, &partitions);
-    let result = if unknown.is_empty() {
+    let is_sound = topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .all(|(_, verdict)| verdict.is_ok());
+    let result = if topics.is_empty() {
+        ErrorCode::None
+    } else if is_sound {
+        let partitions: Vec<TopicPartition> = topics.iter().flat_map(Asked::partitions).collect();
         let producer = Producer {
             id: request.v3_and_below_producer_id,
             epoch: request.v3_and_below_producer_epoch,
@@ -49,52 +55,58 @@ pub(super) async fn handle(
         // All or nothing: the others were not even tried.
         ErrorCode::OperationNotAttempted
     };
-    let answer = |topic: &str, index: i32| {
-        let is_unknown = unknown
-            .iter()
-            .any(|one| one.topic == topic && one.partition == index);
-        let error = if is_unknown {
-            ErrorCode::UnknownTopicOrPartition
-        } else {
-            result
-        };
-        AddPartitionsToTxnPartitionResult {
-            partition_index: index,
-            partition_error_code: error.code(),
-        }
-    };
-    let results = request
-        .v3_and_below_topics
-        .iter()
-        .map(|topic| AddPartitionsToTxnTopicResult {
-            name: topic.name.clone(),
-            results_by_partition: topic
-                .partitions
-                .iter()
-                .map(|index| answer(&topic.name, *index))
-                .collect(),
-        })
-        .collect();
     AddPartitionsToTxnResponse {
         throttle_time_ms: 0,
-        results_by_topic_v3_and_below: results,
+        results_by_topic_v3_and_below: topics
+            .into_iter()
+            .map(|topic| topic.answered(result))
+            .collect(),
     }
 }
 
-fn unknown_partitions(
-    context: &RequestContext,
-    partitions: &[TopicPartition],
-) -> Vec<TopicPartition> {
-    let image = context.broker.cluster().image();
-    let exists = |one: &&TopicPartition| {
-        let count = image
-            .topic(&one.topic)
-            .map_or(0, |topic| topic.partitions.len());
-        usize::try_from(one.partition).is_ok_and(|index| index < count)
-    };
-    partitions
-        .iter()
-        .filter(|one| !exists(one))
-        .cloned()
-        .collect()
+/// A topic of the request: each partition, and whether it may be written in a transaction.
+struct Asked {
+    topic: String,
+    partitions: Vec<(i32, Result<(), ErrorCode>)>,
+}
+
+impl Asked {
+    fn of(image: &Image, asked: AddPartitionsToTxnTopic) -> Asked {
+        let topic = image.topic(&asked.name);
+        let count = topic.map_or(0, |topic| topic.partitions.len());
+        let check = |index: i32| match usize::try_from(index) {
+            Ok(position) if position < count => Ok(()),
+            _ => Err(ErrorCode::UnknownTopicOrPartition),
+        };
+        Asked {
+            topic: asked.name,
+            partitions: asked
+                .partitions
+                .into_iter()
+                .map(|index| (index, check(index)))
+                .collect(),
+        }
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.partitions
+            .iter()
+            .map(|(index, _)| TopicPartition::new(self.topic.clone(), *index))
+    }
+
+    /// The answer: `result` for every partition that has no error of its own.
+    fn answered(self, result: ErrorCode) -> AddPartitionsToTxnTopicResult {
+        let partitions = self.partitions.into_iter();
+        let answers = partitions.map(|(partition_index, verdict)| {
+            let error = verdict.err().unwrap_or(result);
+            AddPartitionsToTxnPartitionResult {
+                partition_index,
+                partition_error_code: error.code(),
+            }
+        });
+        AddPartitionsToTxnTopicResult {
+            name: self.topic,
+            results_by_partition: answers.collect(),
+        }
+    }
 }

@@ -14,44 +14,69 @@ use uuid::Uuid;
 
 use crate::{context::RequestContext, error_codes::topic_error, topics::TopicFailure};
 
+/// Most partitions that one request may ask for, as in Kafka: a few bytes name many.
+const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
 pub(super) async fn handle(
     context: &RequestContext,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let specs: Vec<TopicSpec> = request.topics.iter().map(spec).collect();
-    // Of a topic that comes twice, nobody can know which one is meant.
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    for spec in &specs {
-        *times.entry(&spec.name).or_default() += 1;
-    }
-    let is_single = |spec: &TopicSpec| times.get(spec.name.as_str()) == Some(&1);
-    let single: Vec<TopicSpec> = specs
-        .iter()
-        .filter(|spec| is_single(spec))
-        .cloned()
-        .collect();
-    let created_topics = match request.validate_only {
-        true => single
-            .iter()
-            .map(|spec| would_create(context, spec))
-            .collect(),
-        false => context.broker.create_topics(&single).await,
+    let asked = each_by_itself(&request.topics);
+    let sound: Vec<TopicSpec> = asked.iter().flatten().cloned().collect();
+    let created_topics = if asks_for_too_many(context, &sound) {
+        vec![Err(too_many()); sound.len()]
+    } else if request.validate_only {
+        let checked = sound.iter().map(|spec| would_create(context, spec));
+        checked.collect()
+    } else {
+        context.broker.create_topics(&sound).await
     };
     let mut results = created_topics.into_iter();
-    let topics = specs.iter().map(|spec| {
-        let result = if is_single(spec) {
-            results.next()
-        } else {
-            None
-        };
-        match result.unwrap_or_else(|| Err(named_twice(&spec.name))) {
+    let topics = asked.into_iter().zip(request.topics);
+    let topics = topics.map(|(asked, CreatableTopic { name, .. })| {
+        let result = asked.and_then(|_| results.next().unwrap_or_else(|| Err(not_made(&name))));
+        match result {
             Ok(topic) => created(context, &topic, request.validate_only),
-            Err(failure) => refused(spec.name.clone(), failure),
+            Err(failure) => refused(name, failure),
         }
     });
     CreateTopicsResponse {
         throttle_time_ms: 0,
         topics: topics.collect(),
+    }
+}
+
+/// What each topic of the request is to be. Of one that comes twice, nobody can know which is meant.
+fn each_by_itself(topics: &[CreatableTopic]) -> Vec<Result<TopicSpec, TopicFailure>> {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for topic in topics {
+        *times.entry(&topic.name).or_default() += 1;
+    }
+    let asked = |topic: &CreatableTopic| match times.get(topic.name.as_str()) {
+        Some(1) => Ok(spec(topic)),
+        _ => Err(named_twice(&topic.name)),
+    };
+    topics.iter().map(asked).collect()
+}
+
+fn asks_for_too_many(context: &RequestContext, specs: &[TopicSpec]) -> bool {
+    let default = context.broker.config().num_partitions;
+    let partitions = |spec: &TopicSpec| match spec.partitions {
+        -1 if spec.assignments.is_empty() => i64::from(default),
+        -1 => i64::try_from(spec.assignments.len()).unwrap_or(i64::MAX),
+        // What is negative is refused for itself.
+        partitions => i64::from(partitions.max(0)),
+    };
+    let total = specs.iter().map(partitions).fold(0, i64::saturating_add);
+    total > PARTITIONS_PER_REQUEST_MAX
+}
+
+fn too_many() -> TopicFailure {
+    TopicFailure {
+        code: ErrorCode::PolicyViolation,
+        message: format!(
+            "a request creates at most {PARTITIONS_PER_REQUEST_MAX} partitions: ask for fewer at a time"
+        ),
     }
 }
 
@@ -94,12 +119,14 @@ fn would_create(
     let tried = image.with(&records, image.offset().unwrap_or(0));
     let tried = tried.map_err(|error| refused(ErrorCode::UnknownServerError, error.to_string()))?;
     let topic = tried.topic(&spec.name).cloned();
-    topic.ok_or_else(|| {
-        refused(
-            ErrorCode::UnknownServerError,
-            format!("topic {} was not made", spec.name),
-        )
-    })
+    topic.ok_or_else(|| not_made(&spec.name))
+}
+
+fn not_made(name: &str) -> TopicFailure {
+    TopicFailure {
+        code: ErrorCode::UnknownServerError,
+        message: format!("topic {name} was not made"),
+    }
 }
 
 fn created(

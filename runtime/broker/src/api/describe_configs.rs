@@ -8,6 +8,7 @@ use millstream_wire::{
     },
 };
 
+use super::once::once;
 use crate::{
     config::{DescribedSetting, SettingSynonym},
     context::RequestContext,
@@ -53,9 +54,11 @@ pub(super) async fn handle(
             configs,
         }
     };
+    let resource = |one: &DescribeConfigsResource| (one.resource_type, one.resource_name.clone());
+    let resources = once(request.resources, resource);
     DescribeConfigsResponse {
         throttle_time_ms: 0,
-        results: request.resources.into_iter().map(describe).collect(),
+        results: resources.into_iter().map(describe).collect(),
     }
 }
 
@@ -80,7 +83,7 @@ fn node(context: &RequestContext, name: &str) -> Described {
     let config = context.broker.config();
     let settings = match name {
         "" => config.describe_default_broker(),
-        name if name.parse() == Ok(node_id) => config.describe(),
+        name if name == node_id.to_string() => config.describe(),
         _ => {
             let message = format!("this is node {node_id}; it cannot describe node {name:?}");
             return Err((ErrorCode::InvalidRequest, message));

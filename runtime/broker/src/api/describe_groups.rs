@@ -7,6 +7,7 @@ use millstream_wire::{
     },
 };
 
+use super::once::once;
 use crate::{context::RequestContext, group::GroupState};
 
 /// Operations on a group that a client without restrictions may do, as bits of Kafka's `AclOperation`: read, delete,
@@ -24,7 +25,7 @@ pub(super) async fn handle(
         false => i32::MIN,
     };
     let mut groups = Vec::with_capacity(request.groups.len().min(1_024));
-    for group_id in request.groups {
+    for group_id in once(request.groups, String::clone) {
         let mut described = describe(context, group_id).await;
         if described.error_code == ErrorCode::None.code() {
             described.authorized_operations = authorized_operations;

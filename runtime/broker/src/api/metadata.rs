@@ -11,6 +11,7 @@ use millstream_wire::{
     },
 };
 
+use super::once::once;
 use crate::{context::RequestContext, internal_topics::InternalTopic};
 
 /// Operations that a client without restrictions may do, as bits of Kafka's `AclOperation`: on a topic read, write,
@@ -43,6 +44,7 @@ pub(super) async fn handle(context: &RequestContext, request: MetadataRequest) -
     let mut topics = match wanted {
         None => broker.cluster().image().topics().map(described).collect(),
         Some(wanted) => {
+            let wanted = once(wanted, |topic| (topic.topic_id, topic.name.clone()));
             let mut found = Vec::with_capacity(wanted.len());
             for topic in wanted {
                 found.push(one(context, topic, request.allow_auto_topic_creation).await);

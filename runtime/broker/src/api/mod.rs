@@ -60,6 +60,7 @@ mod metadata;
 mod offset_commit;
 mod offset_fetch;
 mod offsets_to_commit;
+mod once;
 pub(crate) mod produce;
 mod sync_group;
 mod txn_offset_commit;

@@ -1,5 +1,7 @@
 //! OffsetFetch: a group's committed positions.
 
+use std::collections::HashSet;
+
 use millstream_wire::{
     ErrorCode,
     offset_fetch::{
@@ -22,7 +24,11 @@ pub(super) async fn handle(
 ) -> OffsetFetchResponse {
     if context.api_version >= BATCHED_FROM {
         let mut groups = Vec::with_capacity(request.groups.len().min(1_024));
-        for group in request.groups {
+        let mut asked = request.groups;
+        // As in `once.rs`: all offsets of a group are told once.
+        let mut whole = HashSet::new();
+        asked.retain(|group| group.topics.is_some() || whole.insert(group.group_id.clone()));
+        for group in asked {
             groups.push(fetch_group(context, group, request.require_stable).await);
         }
         return OffsetFetchResponse {

@@ -1,6 +1,8 @@
 //! What IncrementalAlterConfigs decides: may these changes be made to a topic's or node's settings, and which metadata
 //! records say so. Pure: the same image, settings and changes always give the same records.
 
+use std::collections::HashSet;
+
 use millstream_cluster::{
     ConfigResource, Image, MetadataRecord,
     configs::{ConfigType, check_together, check_topic_setting, topic_setting},
@@ -75,7 +77,7 @@ pub(crate) fn alter_node(
     let own = image.broker_configs(node_id).cloned().unwrap_or_default();
     let all = image.default_broker_configs().clone();
     let is_default = resource.is_empty();
-    if !is_default && resource.parse() != Ok(node_id) {
+    if !is_default && resource != node_id.to_string() {
         return Err(invalid_request(format!(
             "Unexpected broker id, expected {node_id} or empty string, but received {resource}"
         )));
@@ -153,12 +155,10 @@ fn apply(
     changes: &[Change<'_>],
     known: impl Fn(&Values, &str) -> Option<(ConfigType, String)>,
 ) -> Result<(), Refused> {
-    for (position, change) in changes.iter().enumerate() {
+    let mut names = HashSet::new();
+    for change in changes {
         let name = change.name;
-        if changes[..position]
-            .iter()
-            .any(|earlier| earlier.name == name)
-        {
+        if !names.insert(name) {
             return Err(invalid_request(
                 "Error due to duplicate config keys".to_owned(),
             ));

@@ -265,13 +265,11 @@ impl Transaction {
         }
     }
 
+    /// The last epoch fences itself: nobody may use it (see [`Transaction::check_producer`]).
     fn fencing_epoch(&self) -> i16 {
-        if self.failed_fence {
-            self.producer_epoch
-        } else {
-            self.producer_epoch
-                .checked_add(1)
-                .expect("an exhausted producer id was rotated before its last epoch")
+        match self.failed_fence {
+            true => self.producer_epoch,
+            false => self.producer_epoch.saturating_add(1),
         }
     }
 
@@ -284,12 +282,13 @@ impl Transaction {
         self.failed_fence = true;
     }
 
-    /// Whether this is the present producer.
+    /// Whether this is the present producer. The epoch that is kept for fencing
+    /// was never given to anybody, so whoever names it has guessed it.
     pub fn check_producer(&self, producer: Producer) -> Result<(), ErrorCode> {
         if self.producer_id != producer.id || self.producer_id == NO_PRODUCER_ID {
             return Err(ErrorCode::InvalidProducerIdMapping);
         }
-        if self.producer_epoch != producer.epoch {
+        if self.producer_epoch != producer.epoch || producer.epoch > EXHAUSTED_EPOCH {
             return Err(ErrorCode::ProducerFenced);
         }
         Ok(())
@@ -309,9 +308,8 @@ impl Transaction {
             | TransactionState::PrepareAbort
             | TransactionState::PrepareEpochFence => Ok(AddDecision::Wait),
             TransactionState::Dead => Err(ErrorCode::InvalidProducerIdMapping),
-            TransactionState::Ongoing
-                if partitions.iter().all(|one| self.partitions.contains(one)) =>
-            {
+            // No partition at all begins no transaction.
+            _ if partitions.iter().all(|one| self.partitions.contains(one)) => {
                 Ok(AddDecision::Known)
             }
             TransactionState::Ongoing => {

@@ -110,6 +110,21 @@ async fn what_does_not_exist_has_no_settings() {
     }
 }
 
+#[tokio::test]
+async fn a_resource_that_is_asked_for_twice_is_described_once() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("t", 1, &[]).await;
+    let mut request = resource(2, "t", None);
+    request.resources = vec![request.resources.remove(0); 3];
+    request.resources.extend(resource(4, "1", None).resources);
+    // The node has one name.
+    request.resources.extend(resource(4, "+1", None).resources);
+    let results = client.call(4, &request).await.results;
+    let codes: Vec<_> = results.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [0, 0, ErrorCode::InvalidRequest.code()]);
+}
+
 fn alter(resource_type: i8, name: &str, changes: &[(&str, i8, &str)]) -> AlterConfigsResource {
     let change = |(name, operation, value): &(&str, i8, &str)| AlterableConfig {
         name: (*name).to_owned(),

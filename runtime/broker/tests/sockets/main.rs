@@ -6,6 +6,7 @@ mod delete_records;
 mod fetch;
 mod framing;
 mod groups;
+mod hostile_values;
 mod idempotence;
 mod in_process;
 mod offsets;

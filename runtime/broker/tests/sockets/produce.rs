@@ -11,7 +11,7 @@ use millstream_wire::{
 
 use crate::support::{
     BatchSpec, Disk, Node, assert_code, batch, batch_of, fetch_request, now_ms, only,
-    produce_request, records, values,
+    produce_request, records, reseal, values,
 };
 
 #[tokio::test]
@@ -124,8 +124,7 @@ async fn record_sets_that_are_not_sound_are_refused_and_leave_no_trace() {
     };
     let spoil_and_seal = |at: usize, value: u8| {
         let mut bytes = spoil(at, value);
-        let crc = crc32c(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        reseal(&mut bytes);
         bytes
     };
     let last = good.len() - 1;
@@ -184,19 +183,6 @@ async fn record_sets_that_are_not_sound_are_refused_and_leave_no_trace() {
         assert_eq!(response.base_offset, -1);
     }
     assert_eq!(client.produce("t", 0, -1, good).await.base_offset, 0);
-}
-
-/// CRC-32C bit by bit, independent of the code under test.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0x82f6_3b78
-            } else {
-                crc >> 1
-            }
-        })
-    })
 }
 
 #[tokio::test]

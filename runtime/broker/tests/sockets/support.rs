@@ -340,6 +340,25 @@ pub fn batch(values: &[&str]) -> Vec<u8> {
     batch_of(values, &BatchSpec::default())
 }
 
+/// Gives a batch whose bytes were changed the checksum of what it has become.
+pub fn reseal(batch: &mut [u8]) {
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// CRC-32C bit by bit, independent of the code under test.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                (crc >> 1) ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            }
+        })
+    })
+}
+
 /// Offsets and values of fetched records.
 pub fn records(data: &PartitionData) -> Vec<(i64, String)> {
     let bytes = data.records.clone().unwrap_or_default();

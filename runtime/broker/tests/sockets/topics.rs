@@ -362,3 +362,38 @@ async fn topics_and_records_survive_a_restart_and_the_leader_epoch_rises() {
     let appended = client.produce("t", 1, -1, batch(&["c"])).await;
     assert_eq!((appended.error_code, appended.base_offset), (0, 2));
 }
+
+#[tokio::test]
+async fn a_topic_that_is_asked_for_twice_is_described_once() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("a", 1, &[]).await;
+    let topics = ["a", "missing"].repeat(3).into_iter().map(asked).collect();
+    let request = MetadataRequest {
+        topics: Some(topics),
+        ..MetadataRequest::default()
+    };
+    let found = client.call(12, &request).await.topics;
+    let names: Vec<_> = found.iter().map(|topic| topic.name.as_deref()).collect();
+    assert_eq!(names, [Some("a"), Some("missing")]);
+}
+
+#[tokio::test]
+async fn a_request_creates_only_so_many_partitions() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    for (sizes, code) in [
+        ([6_000, 4_001], ErrorCode::PolicyViolation),
+        ([i32::MAX, i32::MAX], ErrorCode::PolicyViolation),
+        ([6_000, 4_000], ErrorCode::None),
+    ] {
+        let request = CreateTopicsRequest {
+            topics: vec![named("a", sizes[0]), named("b", sizes[1])],
+            validate_only: true,
+            ..CreateTopicsRequest::default()
+        };
+        for topic in client.call(7, &request).await.topics {
+            assert_code(topic.error_code, code);
+        }
+    }
+}

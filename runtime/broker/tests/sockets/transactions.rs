@@ -40,25 +40,29 @@ pub async fn add(
     producer: &InitProducerIdResponse,
     topics: &[(&str, &[i32])],
 ) -> Vec<i16> {
-    let request = AddPartitionsToTxnRequest {
-        v3_and_below_transactional_id: ID.to_owned(),
-        v3_and_below_producer_id: producer.producer_id,
-        v3_and_below_producer_epoch: producer.producer_epoch,
-        v3_and_below_topics: topics
-            .iter()
-            .map(|(name, partitions)| AddPartitionsToTxnTopic {
-                name: (*name).to_owned(),
-                partitions: partitions.to_vec(),
-            })
-            .collect(),
-    };
-    let response = client.call(version, &request).await;
+    let response = client.call(version, &adding(producer, topics)).await;
     response
         .results_by_topic_v3_and_below
         .iter()
         .flat_map(|topic| &topic.results_by_partition)
         .map(|one| one.partition_error_code)
         .collect()
+}
+
+fn adding(
+    producer: &InitProducerIdResponse,
+    topics: &[(&str, &[i32])],
+) -> AddPartitionsToTxnRequest {
+    let named = |(name, partitions): &(&str, &[i32])| AddPartitionsToTxnTopic {
+        name: (*name).to_owned(),
+        partitions: partitions.to_vec(),
+    };
+    AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: ID.to_owned(),
+        v3_and_below_producer_id: producer.producer_id,
+        v3_and_below_producer_epoch: producer.producer_epoch,
+        v3_and_below_topics: topics.iter().map(named).collect(),
+    }
 }
 
 pub fn data(producer: &InitProducerIdResponse, sequence: i32, value: &str) -> ProduceRequest {
@@ -322,4 +326,27 @@ async fn strange_requests_are_refused() {
     );
     let half = init_as(&mut client, 4, producer.producer_id, -1).await;
     assert_code(half.error_code, ErrorCode::InvalidRequest);
+}
+
+#[tokio::test]
+async fn adding_no_partitions_begins_no_transaction() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("out", 1, &[]).await;
+    let producer = init(&mut client, 4).await;
+    let nothing: [&[(&str, &[i32])]; 2] = [&[], &[("out", &[])]];
+    for version in 0..=3 {
+        for topics in nothing {
+            let response = client.call(version, &adding(&producer, topics)).await;
+            assert_eq!(response.results_by_topic_v3_and_below, []);
+            assert_code(
+                end(&mut client, version, &producer, true).await,
+                ErrorCode::InvalidTxnState,
+            );
+        }
+    }
+    // Beside others it takes part in nothing.
+    let topics: [(&str, &[i32]); 2] = [("out", &[]), ("out", &[0])];
+    assert_eq!(add(&mut client, 3, &producer, &topics).await, [0]);
+    assert_code(end(&mut client, 3, &producer, true).await, ErrorCode::None);
 }

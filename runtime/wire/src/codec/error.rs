@@ -28,7 +28,7 @@ pub enum DecodeError {
         count: u64,
         remaining: usize,
     },
-    /// A length below zero that does not mean null.
+    /// A length below zero that does not mean null, or one beyond what the type may have.
     #[error("{field} has the length {length}")]
     InvalidLength { field: &'static str, length: i64 },
     /// Null, where this version does not allow it.

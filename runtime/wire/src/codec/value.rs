@@ -286,7 +286,8 @@ fn write_null(out: &mut Encoder, at: At, width: Width) -> Result<(), EncodeError
     Ok(())
 }
 
-/// Reads a length or a count; `None` is null, which has been allowed.
+/// Reads a length or a count; `None` is null, which has been allowed. A compact string is no longer than an ordinary one,
+/// as in Kafka: so whatever came as a string can be sent and stored as one.
 fn read_length(input: &mut Bytes, at: At, width: Width) -> Result<Option<usize>, DecodeError> {
     let field = at.field;
     let length = match (at.flexible, width) {
@@ -301,8 +302,8 @@ fn read_length(input: &mut Bytes, at: At, width: Width) -> Result<Option<usize>,
             version: at.version,
         }),
         length => match usize::try_from(length) {
-            Ok(length) => Ok(Some(length)),
-            Err(_) => Err(DecodeError::InvalidLength { field, length }),
+            Ok(length) if length <= width.limit(at) => Ok(Some(length)),
+            _ => Err(DecodeError::InvalidLength { field, length }),
         },
     }
 }

@@ -198,6 +198,28 @@ fn a_believable_count_starts_with_a_bounded_capacity() {
 }
 
 #[test]
+fn a_compact_string_is_no_longer_than_an_ordinary_one() {
+    // Lengths are one more, seven bits a byte.
+    let longest: (&[u8], usize) = (&[0x80, 0x80, 0x02], 32_767);
+    let too_long: (&[u8], usize) = (&[0x81, 0x80, 0x02], 32_768);
+    let decode = |(prefix, length): (&[u8], usize)| {
+        let mut body = BytesMut::from(prefix);
+        body.resize(prefix.len() + length, b'x');
+        // Generation, member id, instance id, tags.
+        body.put_slice(&[0, 0, 0, 1, 1, 0, 0]);
+        crate::heartbeat::HeartbeatRequest::decode(&mut body.freeze(), 4)
+    };
+    assert_eq!(decode(longest).unwrap().group_id.len(), 32_767);
+    assert_eq!(
+        decode(too_long),
+        Err(DecodeError::InvalidLength {
+            field: "HeartbeatRequest.group_id",
+            length: 32_768,
+        })
+    );
+}
+
+#[test]
 fn no_bytes_make_a_header_panic() {
     let mut rng = StdRng::seed_from_u64(3);
     for _ in 0..20_000 {
