@@ -33,6 +33,7 @@ pub(crate) fn append_error(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::Batch(error) => batch_error(error),
         AppendError::Empty => ErrorCode::InvalidRecord,
+        AppendError::NotAdmitted { .. } => ErrorCode::InvalidTopicException,
         AppendError::TooLarge { setting, .. } if *setting == "segment.bytes" => {
             ErrorCode::RecordListTooLarge
         }
@@ -90,6 +91,7 @@ pub(crate) fn store_error(_: &StoreError) -> ErrorCode {
 pub(crate) fn topic_error(error: &TopicError) -> ErrorCode {
     match error {
         TopicError::InvalidName { .. } => ErrorCode::InvalidTopicException,
+        TopicError::Reserved { .. } => ErrorCode::InvalidRequest,
         TopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
         TopicError::Unknown { .. } => ErrorCode::UnknownTopicOrPartition,
         TopicError::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,

@@ -8,12 +8,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, Image, TopicImage};
-use millstream_log::{Log, LogId, LogStore};
+use millstream_log::{AppendOrigin, Log, LogId, LogStore};
 use millstream_wire::ErrorCode;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::{config::BrokerConfig, error_codes::store_error, topic_settings::TopicSettings};
+use crate::{
+    config::BrokerConfig, error_codes::store_error, internal_topics::writers_of,
+    topic_settings::TopicSettings,
+};
 
 /// The open partitions of this node.
 pub struct Partitions {
@@ -46,6 +49,11 @@ impl Partition {
             .get(position)
             .map_or(0, |partition| partition.isr.len());
         isr >= self.settings.min_insync_replicas
+    }
+
+    /// Whether clients may append at all: to a topic of the node's own they may not.
+    pub fn takes_clients(&self) -> bool {
+        self.settings.log.writers.admit(AppendOrigin::Client)
     }
 
     /// Checks the leader epoch that a client believes in; -1 is no belief.
@@ -152,7 +160,9 @@ impl Partitions {
 
     /// A topic's settings in effect on this node.
     pub fn settings(&self, topic: &TopicImage) -> TopicSettings {
-        TopicSettings::of(self.config.load().effective(&topic.configs))
+        let mut settings = TopicSettings::of(self.config.load().effective(&topic.configs));
+        settings.log.writers = writers_of(&topic.name);
+        settings
     }
 
     /// Gives every log of this node, opened here or not, the settings in effect.

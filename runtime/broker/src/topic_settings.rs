@@ -1,7 +1,7 @@
 //! A topic's settings in the form in which the broker and its logs use them.
 
 use millstream_cluster::configs::EffectiveConfig;
-use millstream_log::{CleanupPolicy, LogConfig};
+use millstream_log::{CleanupPolicy, LogConfig, Writers};
 use millstream_records::{Compression, TimestampType};
 
 /// The settings of a topic in effect.
@@ -36,6 +36,8 @@ impl TopicSettings {
             min_insync_replicas: usize::try_from(config.whole("min.insync.replicas")).unwrap_or(1),
             compression,
             log: LogConfig {
+                // The topic's name says that, not its settings.
+                writers: Writers::Anyone,
                 segment_bytes: size("segment.bytes").min(LogConfig::SEGMENT_BYTES_MAX),
                 segment_ms: config.whole("segment.ms"),
                 segment_index_bytes: size("segment.index.bytes"),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     broker::Broker,
     error_codes::{submit_error, topic_error},
-    internal_topics::InternalTopic,
+    internal_topics::{InternalTopic, is_internal, made_for_client},
 };
 
 /// Why a topic was not created or deleted: Kafka's code and a sentence for people.
@@ -110,23 +110,26 @@ impl Broker {
         &self,
         topic: InternalTopic,
     ) -> Result<Arc<TopicImage>, ErrorCode> {
-        let spec = topic.spec(&self.config(), self.cluster().image().brokers().len());
-        self.ensure_topic(&spec)
+        self.ensure_topic(&self.internal_spec(topic))
             .await
             .map_err(|failure| failure.code)
     }
 
-    /// The topic that a client's wish for `name` creates: an internal topic has its own settings.
-    pub(crate) fn auto_created(&self, name: &str) -> TopicSpec {
-        match InternalTopic::named(name) {
-            Some(topic) => topic.spec(&self.config(), self.cluster().image().brokers().len()),
-            None => TopicSpec::named(name),
-        }
+    /// How an internal topic is made in this cluster.
+    pub(crate) fn internal_spec(&self, topic: InternalTopic) -> TopicSpec {
+        topic.spec(&self.config(), self.cluster().image().brokers().len())
+    }
+
+    /// The topic that a client's wish makes: an internal one has its own settings. An error for names and settings that
+    /// are the node's.
+    pub(crate) fn made_for_client(&self, asked: TopicSpec) -> Result<TopicSpec, TopicFailure> {
+        let nodes = self.cluster().image().brokers().len();
+        made_for_client(asked, &self.config(), nodes)
     }
 
     /// Deletes a topic: first from the metadata, then its files.
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<Arc<TopicImage>, TopicFailure> {
-        if InternalTopic::named(name).is_some() {
+        if is_internal(name) {
             let message = format!("topic {name} belongs to the node and cannot be deleted");
             return Err(TopicFailure {
                 code: ErrorCode::InvalidTopicException,

@@ -5,7 +5,7 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use millstream_log::{
     AppendError, AppendOptions, Isolation, Log, LogConfig, LogId, LogStore, Lsn, ReadError,
-    StoreError, clock::Clock,
+    StoreError, Writers, clock::Clock,
 };
 use millstream_records::{
     BatchBuilder, BatchError, BatchOptions, BuildError, Compression, TimestampType, batches,
@@ -93,6 +93,7 @@ impl LogQuorum {
         };
         // Every record is needed at the next start, however old it is.
         let config = LogConfig {
+            writers: Writers::Coordinators,
             max_message_bytes: LogConfig::SEGMENT_BYTES_MAX,
             ..LogConfig::keeping_all()
         };

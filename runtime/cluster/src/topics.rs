@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     configs::{self, ConfigError, EffectiveConfig},
     image::{ApplyError, Image},
+    quorum::METADATA_TOPIC,
     record::{ConfigResource, MetadataRecord},
 };
 
@@ -53,6 +54,8 @@ pub struct TopicDefaults {
 pub enum TopicError {
     #[error("topic name {name:?} is not valid: {reason}")]
     InvalidName { name: String, reason: String },
+    #[error("topic {name} cannot be created: the node keeps its own metadata under that name")]
+    Reserved { name: String },
     #[error("topic {name} already exists")]
     Exists { name: String },
     #[error("there is no topic {name}")]
@@ -114,6 +117,9 @@ pub fn create_topic(
 ) -> Result<Vec<MetadataRecord>, TopicError> {
     let name = &spec.name;
     check_topic_name(name)?;
+    if name == METADATA_TOPIC {
+        return Err(TopicError::Reserved { name: name.clone() });
+    }
     if image.topic(name).is_some() {
         return Err(TopicError::Exists { name: name.clone() });
     }

@@ -8,6 +8,7 @@ use millstream_records::{Compression, TimestampType};
 use crate::cleaner::CleanerOptions;
 use crate::clock::Clock;
 use crate::fs::FileSystem;
+use crate::log::AppendOrigin;
 
 /// How a node makes appended bytes durable; a setting of the node, not of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,9 +66,32 @@ pub struct CleanupPolicy {
     pub compact: bool,
 }
 
+/// Whose appends a log takes. No setting of a topic: the node gives it to the logs that hold its own state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Writers {
+    #[default]
+    Anyone,
+    /// Stages and sources of this node, and its coordinators.
+    Node,
+    /// This node's coordinators alone.
+    Coordinators,
+}
+
+impl Writers {
+    pub fn admit(self, origin: AppendOrigin) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Node => origin != AppendOrigin::Client,
+            Self::Coordinators => origin == AppendOrigin::Coordinator,
+        }
+    }
+}
+
 /// Settings of one log. Each keeps the meaning of Kafka's topic setting of the same name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
+    /// Who may append.
+    pub writers: Writers,
     /// `segment.bytes`: the active segment is rolled before it grows beyond this.
     pub segment_bytes: u32,
     /// `segment.ms`: the active segment is rolled when its first batch is this old.
@@ -128,6 +152,7 @@ impl LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
+            writers: Writers::Anyone,
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 60 * 60 * 1000,
             segment_index_bytes: 10 << 20,

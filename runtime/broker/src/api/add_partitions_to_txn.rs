@@ -13,6 +13,7 @@ use super::end_txn::for_version;
 use crate::{
     context::RequestContext,
     coordinator::TopicPartition,
+    internal_topics::is_internal,
     transaction::{Durability, Producer},
 };
 
@@ -71,10 +72,13 @@ struct Asked {
 }
 
 impl Asked {
+    /// Offsets and sources' progress join a transaction on other roads; no client writes their topics, as in Kafka.
     fn of(image: &Image, asked: AddPartitionsToTxnTopic) -> Asked {
         let topic = image.topic(&asked.name);
         let count = topic.map_or(0, |topic| topic.partitions.len());
+        let is_internal = is_internal(&asked.name);
         let check = |index: i32| match usize::try_from(index) {
+            _ if is_internal => Err(ErrorCode::TopicAuthorizationFailed),
             Ok(position) if position < count => Ok(()),
             _ => Err(ErrorCode::UnknownTopicOrPartition),
         };

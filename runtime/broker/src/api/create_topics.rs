@@ -21,7 +21,7 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let asked = each_by_itself(&request.topics);
+    let asked = each_by_itself(context, &request.topics);
     let sound: Vec<TopicSpec> = asked.iter().flatten().cloned().collect();
     let created_topics = if asks_for_too_many(context, &sound) {
         vec![Err(too_many()); sound.len()]
@@ -47,13 +47,16 @@ pub(super) async fn handle(
 }
 
 /// What each topic of the request is to be. Of one that comes twice, nobody can know which is meant.
-fn each_by_itself(topics: &[CreatableTopic]) -> Vec<Result<TopicSpec, TopicFailure>> {
+fn each_by_itself(
+    context: &RequestContext,
+    topics: &[CreatableTopic],
+) -> Vec<Result<TopicSpec, TopicFailure>> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for topic in topics {
         *times.entry(&topic.name).or_default() += 1;
     }
     let asked = |topic: &CreatableTopic| match times.get(topic.name.as_str()) {
-        Some(1) => Ok(spec(topic)),
+        Some(1) => context.broker.made_for_client(spec(topic)),
         _ => Err(named_twice(&topic.name)),
     };
     topics.iter().map(asked).collect()

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     context::RequestContext,
     error_codes::{delete_records_error, store_error},
-    internal_topics::InternalTopic,
+    internal_topics::is_internal,
     partition::Partition,
 };
 
@@ -72,7 +72,7 @@ fn begin(
     topic: &str,
     wanted: &DeleteRecordsPartition,
 ) -> Result<Begun, ErrorCode> {
-    if InternalTopic::named(topic).is_some() {
+    if is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
     let partition = context

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_cluster::{Image, TopicImage, check_topic_name};
+use millstream_cluster::{Image, TopicImage, TopicSpec, check_topic_name};
 use millstream_wire::{
     ErrorCode,
     metadata::{
@@ -12,7 +12,10 @@ use millstream_wire::{
 };
 
 use super::once::once;
-use crate::{context::RequestContext, internal_topics::InternalTopic};
+use crate::{
+    context::RequestContext,
+    internal_topics::{is_internal, is_reserved},
+};
 
 /// Operations that a client without restrictions may do, as bits of Kafka's `AclOperation`: on a topic read, write,
 /// create, delete, alter, describe and the configs; on the cluster create, alter, describe, cluster action, the
@@ -124,7 +127,7 @@ async fn one(
         Ok(topic) => described(&topic),
         Err(error) => MetadataResponseTopic {
             error_code: error.code(),
-            is_internal: InternalTopic::named(&name).is_some(),
+            is_internal: is_internal(&name),
             name: Some(name),
             ..MetadataResponseTopic::default()
         },
@@ -137,15 +140,17 @@ async fn create(
     may_create: bool,
 ) -> Result<Arc<TopicImage>, ErrorCode> {
     check_topic_name(name).map_err(|_| ErrorCode::InvalidTopicException)?;
-    if !may_create || !context.broker.config().auto_create_topics_enable {
+    let broker = &context.broker;
+    let may_create = may_create && broker.config().auto_create_topics_enable;
+    if !may_create || is_reserved(name) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    let spec = context.broker.auto_created(name);
-    context
-        .broker
-        .ensure_topic(&spec)
-        .await
-        .map_err(|failure| failure.code)
+    let made = broker.made_for_client(TopicSpec::named(name));
+    let topic = match made {
+        Ok(spec) => broker.ensure_topic(&spec).await,
+        Err(failure) => Err(failure),
+    };
+    topic.map_err(|failure| failure.code)
 }
 
 fn described(topic: &Arc<TopicImage>) -> MetadataResponseTopic {
@@ -167,7 +172,7 @@ fn described(topic: &Arc<TopicImage>) -> MetadataResponseTopic {
         error_code: ErrorCode::None.code(),
         name: Some(topic.name.clone()),
         topic_id: topic.id,
-        is_internal: InternalTopic::named(&topic.name).is_some(),
+        is_internal: is_internal(&topic.name),
         partitions: partitions.collect(),
         topic_authorized_operations: i32::MIN,
     }

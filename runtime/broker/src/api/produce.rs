@@ -140,6 +140,14 @@ fn check(
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     let partition = context.broker.partitions().led(topic, index)?;
+    if !partition.takes_clients() {
+        return Err(Failure {
+            code: ErrorCode::InvalidTopicException,
+            message: Some(format!(
+                "topic {topic} is the node's own: no client writes to it"
+            )),
+        });
+    }
     if acks == -1 && !partition.has_enough_replicas() {
         return Err(ErrorCode::NotEnoughReplicas.into());
     }

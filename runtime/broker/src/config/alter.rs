@@ -5,11 +5,12 @@ use std::collections::HashSet;
 
 use millstream_cluster::{
     ConfigResource, Image, MetadataRecord,
-    configs::{ConfigType, check_together, check_topic_setting, topic_setting},
+    configs::{ConfigType, EffectiveConfig, check_together, check_topic_setting, topic_setting},
 };
 use millstream_wire::ErrorCode;
 
 use super::{BrokerConfig, SettingError, UpdateMode, Values, setting::node_setting};
+use crate::internal_topics::is_internal;
 
 /// A change of one setting, as the client sent it.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,11 @@ pub(crate) fn alter_topic(
         code: ErrorCode::UnknownTopicOrPartition,
         message: format!("The topic '{name}' does not exist."),
     })?;
+    if is_internal(name) {
+        changes
+            .iter()
+            .try_for_each(|change| check_fixed(change, name))?;
+    }
     let mut values = topic.configs.clone();
     apply(&mut values, changes, |values, name| {
         let setting = topic_setting(name)?;
@@ -62,8 +68,50 @@ pub(crate) fn alter_topic(
         }
     }
     check_together(config.effective(&values)).map_err(invalid)?;
+    if is_internal(name) && changes.iter().any(|change| change.name == "segment.bytes") {
+        check_room(config.effective(&values), name)?;
+    }
     let resource = ConfigResource::Topic(name.to_owned());
     Ok(records(resource, &topic.configs, &values))
+}
+
+/// What of the node's own topics stays as the node has made it: with anything else they would lose what they keep, or
+/// refuse what their coordinators write.
+const FIXED: [&str; 8] = [
+    "cleanup.policy",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+    "min.insync.replicas",
+    "retention.bytes",
+    "retention.ms",
+];
+
+fn check_fixed(change: &Change<'_>, topic: &str) -> Result<(), Refused> {
+    let setting = change.name;
+    if !FIXED.contains(&setting) {
+        return Ok(());
+    }
+    Err(Refused {
+        code: ErrorCode::InvalidConfig,
+        message: format!("{setting} of topic {topic}, which is the node's own, does not change"),
+    })
+}
+
+/// A segment of the node's own topics holds every batch that they may get.
+fn check_room(config: EffectiveConfig<'_>, topic: &str) -> Result<(), Refused> {
+    let (segment, batch) = ("segment.bytes", "max.message.bytes");
+    if config.whole(segment) >= config.whole(batch) {
+        return Ok(());
+    }
+    Err(Refused {
+        code: ErrorCode::InvalidConfig,
+        message: format!(
+            "{segment} of topic {topic}, which is the node's own, must not be below {batch}, {}",
+            config.text(batch)
+        ),
+    })
 }
 
 /// The records that change settings of this node (`resource` is its id) or of all nodes (`resource` is empty).

@@ -30,7 +30,7 @@ impl Local {
         })
     }
 
-    /// Appends one batch under the rules for clients. Returns before the flush; wait with
+    /// Appends one batch of a stage or source, under the rules for clients. Returns before the flush; wait with
     /// [`LocalPartition::flushed`], or commit a transaction over it. `flush_within` lets the flush wait for what
     /// follows (zero begins it at once). A transactional batch needs its `transactional_id`.
     pub async fn append(
@@ -46,7 +46,7 @@ impl Local {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         let header = BatchHeader::parse(batch).map_err(|error| batch_error(&error))?;
-        let mut options = AppendOptions::client(partition.leader_epoch).flush_within(flush_within);
+        let mut options = AppendOptions::task(partition.leader_epoch).flush_within(flush_within);
         if header.is_transactional() {
             let (id, epoch) = (header.producer_id, header.producer_epoch);
             let guard = partition

@@ -4,7 +4,7 @@ use millstream_cluster::{TopicImage, TopicSpec};
 use uuid::Uuid;
 
 use super::Local;
-use crate::topics::TopicFailure;
+use crate::{internal_topics::InternalTopic, topics::TopicFailure};
 
 /// A topic as its users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,28 +34,35 @@ impl From<&TopicImage> for TopicInfo {
 
 impl Local {
     /// Returns the topic; creates it first when it does not exist, with the node's default number of partitions when
-    /// none is given. An existing topic is returned as it is, whatever was asked for.
+    /// none is given. An existing topic is returned as it is, whatever was asked for; so is an internal one, which the
+    /// node makes in its own way. Other names of the node are an error.
     pub async fn ensure_topic(
         &self,
         name: &str,
         partitions: Option<i32>,
         configs: &[(String, String)],
     ) -> Result<TopicInfo, TopicFailure> {
-        let mut spec = self.broker.auto_created(name);
-        if let Some(partitions) = partitions {
-            spec.partitions = partitions;
+        if let Some(topic) = self.topic(name) {
+            return Ok(topic);
         }
-        spec.configs.extend(
-            configs
-                .iter()
-                .map(|(name, value)| (name.clone(), Some(value.clone()))),
-        );
+        if let Some(internal) = InternalTopic::named(name) {
+            let spec = self.broker.internal_spec(internal);
+            return Ok(TopicInfo::from(&*self.broker.ensure_topic(&spec).await?));
+        }
+        let setting = |(name, value): &(String, String)| (name.clone(), Some(value.clone()));
+        let asked = TopicSpec {
+            partitions: partitions.unwrap_or(-1),
+            configs: configs.iter().map(setting).collect(),
+            ..TopicSpec::named(name)
+        };
+        let spec = self.broker.made_for_client(asked)?;
         Ok(TopicInfo::from(&*self.broker.ensure_topic(&spec).await?))
     }
 
-    /// Creates a topic that must not exist yet.
+    /// Creates a topic that must not exist yet, as a client would.
     pub async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, TopicFailure> {
-        Ok(TopicInfo::from(&*self.broker.create_topic(spec).await?))
+        let spec = self.broker.made_for_client(spec.clone())?;
+        Ok(TopicInfo::from(&*self.broker.create_topic(&spec).await?))
     }
 
     /// Deletes a topic with all that is in it.

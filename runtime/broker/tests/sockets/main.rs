@@ -9,6 +9,7 @@ mod groups;
 mod hostile_values;
 mod idempotence;
 mod in_process;
+mod internal_topics;
 mod offsets;
 mod produce;
 mod settings;

@@ -20,7 +20,7 @@ use crate::support::{
 
 pub const ID: &str = "writer";
 
-async fn init(client: &mut Client, version: i16) -> InitProducerIdResponse {
+pub async fn init(client: &mut Client, version: i16) -> InitProducerIdResponse {
     init_as(client, version, -1, -1).await
 }
 

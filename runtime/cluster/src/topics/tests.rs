@@ -106,6 +106,9 @@ fn what_cannot_be_is_refused_with_its_reason() {
     check(TopicSpec::named("a_b"), |e| {
         matches!(e, TopicError::InvalidName { .. })
     });
+    check(TopicSpec::named("__cluster_metadata"), |e| {
+        matches!(e, TopicError::Reserved { .. })
+    });
     check(spec("n", 0, 1), |e| {
         matches!(e, TopicError::InvalidPartitions { partitions: 0, .. })
     });

@@ -15,13 +15,32 @@ use crate::journal::{EntryKind, EntryRef, Lsn};
 use crate::producer_state::{ProducerUpdate, StoredBatch, VerificationGuard};
 use crate::segment::IndexedBatch;
 
-/// Who appends, and with it which rules hold.
+/// Who appends, and with it which rules hold and which logs take it; see [`Writers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOrigin {
     /// A producer: batches, timestamps, sequences, epochs and verification are checked.
     Client,
+    /// A stage or source of this node: a producer too.
+    Task,
     /// A coordinator of this broker: the same but sequences and timestamps; a producer id may come without a sequence.
     Coordinator,
+}
+
+impl AppendOrigin {
+    /// Whether the rules for producers hold.
+    pub(super) fn is_producer(self) -> bool {
+        matches!(self, Self::Client | Self::Task)
+    }
+}
+
+impl std::fmt::Display for AppendOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "clients",
+            Self::Task => "stages and sources",
+            Self::Coordinator => "coordinators",
+        })
+    }
 }
 
 /// How to append.
@@ -45,6 +64,14 @@ impl AppendOptions {
             origin: AppendOrigin::Client,
             verification: None,
             flush_within: Duration::ZERO,
+        }
+    }
+
+    /// An append of a stage or source of this node, flushed at once.
+    pub fn task(leader_epoch: i32) -> Self {
+        Self {
+            origin: AppendOrigin::Task,
+            ..Self::client(leader_epoch)
         }
     }
 
@@ -113,6 +140,12 @@ impl Log {
         options: AppendOptions,
     ) -> Result<Appended, AppendError> {
         let config = self.config();
+        if !config.writers.admit(options.origin) {
+            return Err(AppendError::NotAdmitted {
+                log: self.id.to_string(),
+                origin: options.origin,
+            });
+        }
         let incomers = check_batches(batches, &config, options.origin)?;
         self.append_checked(batches, incomers, &config, options)
     }

@@ -28,9 +28,9 @@ pub(super) fn check_batches(
         let size = BatchHeader::parse(rest)?.size_in_bytes();
         check_size(size, config.max_message_bytes, "max.message.bytes")?;
         let batch = BatchView::parse(&rest[..size.min(rest.len())])?;
-        match origin {
-            AppendOrigin::Client => batch.check_produced_header()?,
-            AppendOrigin::Coordinator => check_coordinator_header(batch.header())?,
+        match origin.is_producer() {
+            true => batch.check_produced_header()?,
+            false => check_coordinator_header(batch.header())?,
         }
         batch.verify_crc()?;
         incomers.push(Incomer {
@@ -77,7 +77,7 @@ pub(super) fn find_duplicate(
     origin: AppendOrigin,
 ) -> Option<StoredBatch> {
     let first = &incomers.first()?.header;
-    if origin != AppendOrigin::Client || !first.has_producer_id() {
+    if !origin.is_producer() || !first.has_producer_id() {
         return None;
     }
     appender.producers.find_duplicate(first)
@@ -109,7 +109,7 @@ pub(super) fn assign(
         if stamps {
             patch::set_log_append_time(batch, now_ms);
             incomer.header.max_timestamp = now_ms;
-        } else if options.origin == AppendOrigin::Client {
+        } else if options.origin.is_producer() {
             check_timestamps(&incomer.header, config, now_ms)?;
         }
         incomer.header.base_offset = next;
@@ -158,7 +158,7 @@ pub(super) fn check_producers(
     now_ms: i64,
 ) -> Result<ProducerUpdate, AppendError> {
     let origin = match options.origin {
-        AppendOrigin::Client => Origin::Client,
+        AppendOrigin::Client | AppendOrigin::Task => Origin::Client,
         AppendOrigin::Coordinator => Origin::Coordinator,
     };
     let mut update = ProducerUpdate::default();

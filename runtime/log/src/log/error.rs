@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use millstream_records::BatchError;
 
+use super::AppendOrigin;
 use crate::journal::JournalError;
 use crate::producer_state::ProducerError;
 
@@ -17,6 +18,9 @@ pub enum AppendError {
     /// There is no batch in the bytes.
     #[error("there is no record batch in the bytes")]
     Empty,
+    /// `LogConfig::writers` leaves this origin out.
+    #[error("{log} is the node's own and takes nothing from {origin}")]
+    NotAdmitted { log: String, origin: AppendOrigin },
     /// A batch is larger than `max.message.bytes`, or all of them than `segment.bytes`.
     #[error("{size} bytes are more than the {max} that the setting {setting} allows")]
     TooLarge {

@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use crate::checkpoint::CheckpointError;
 use crate::journal::{JournalError, Lsn};
+use crate::log::LogId;
 use crate::producer_state::SnapshotError;
 
 /// Damage that was found while a log was recovered, and what was done about it.
@@ -66,6 +69,14 @@ pub enum StoreError {
     },
     #[error("{log:?} is not a name that a partition can have")]
     Name { log: String },
+    /// A log is known by its topic's id, and its directory by the topic's name: each belongs to one log.
+    #[error("{log} of topic {topic_id} is not made: {holder} of topic {holder_id} has its name or its id")]
+    Taken {
+        log: String,
+        topic_id: Uuid,
+        holder: String,
+        holder_id: Uuid,
+    },
     #[error("the journal: {0}")]
     Journal(#[from] JournalError),
     #[error("the store takes no writes any more: {reason}")]
@@ -75,6 +86,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(super) fn taken(wanted: &LogId, holder: &LogId) -> Self {
+        Self::Taken {
+            log: wanted.to_string(),
+            topic_id: wanted.topic_id,
+            holder: holder.to_string(),
+            holder_id: holder.topic_id,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,

@@ -109,12 +109,15 @@ impl LogStore {
         let _changing = self.changing.lock();
         self.check_usable()?;
         if let Some(log) = self.get(&id.topic_id, id.partition) {
+            if log.id() != &id {
+                return Err(StoreError::taken(&id, log.id()));
+            }
             log.set_config(config);
             return Ok(log);
         }
         let incarnation = self.next_incarnation.fetch_add(1, Ordering::Relaxed);
         let dir = self.options.dir.join(id.to_string());
-        self.set_aside(&dir)?;
+        self.set_aside(&id, &dir)?;
         write_log_dir(&self.shared, &dir, id.topic_id)?;
         self.names_changed.store(true, Ordering::Release);
         let log = Log::create(id, dir, incarnation, &self.shared, config);
@@ -292,10 +295,14 @@ impl LogStore {
             .map_err(|reason| StoreError::Poisoned { reason })
     }
 
-    /// Whatever stands where a new log's directory belongs is nobody's: nothing durable knows of it.
-    fn set_aside(&self, dir: &Path) -> Result<(), StoreError> {
+    /// What stands where a new log's directory belongs is another log's, which keeps it, or nobody's: then nothing
+    /// durable knows of it.
+    fn set_aside(&self, id: &LogId, dir: &Path) -> Result<(), StoreError> {
         let io = |source| StoreError::io("setting aside", dir, source);
         if self.shared.fs.exists(dir).map_err(io)? {
+            if let Some(holder) = self.logs().iter().find(|log| log.dir() == dir) {
+                return Err(StoreError::taken(id, holder.id()));
+            }
             let aside = suffixed(dir, STRAY_SUFFIX);
             tracing::warn!(path = %dir.display(), moved_to = %aside.display(), "a directory of an unknown log is set aside");
             self.shared.fs.rename(dir, &aside).map_err(io)?;

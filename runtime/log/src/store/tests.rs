@@ -62,6 +62,39 @@ fn a_name_that_could_leave_the_directory_is_refused() {
 }
 
 #[test]
+fn no_second_log_gets_the_name_or_the_id_of_another() {
+    for mode in [FlushMode::Os, FlushMode::Journal] {
+        let mut rig = Rig::new(mode);
+        let last = append(&rig.log(0), &["a"]);
+        flush(&rig.store, &last);
+        let same_name = LogId {
+            topic_id: Uuid::from_u128(8),
+            ..id(0)
+        };
+        let same_id = LogId {
+            topic: "departures".to_owned(),
+            ..id(0)
+        };
+        for reopened in [false, true] {
+            for other in [&same_name, &same_id] {
+                let made = rig.store.create_log(other.clone(), LogConfig::default());
+                let error = made.unwrap_err();
+                assert!(matches!(error, StoreError::Taken { .. }), "{error}");
+            }
+            let log = rig.store.get(&id(0).topic_id, 0).unwrap();
+            assert_eq!(
+                values_from(&log, 0, Isolation::Uncommitted),
+                [(0, "a".to_owned())]
+            );
+            drop(log);
+            if !reopened {
+                rig = rig.close_and_reopen();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_deleted_log_stays_deleted_and_its_name_can_be_used_again() {
     for mode in [FlushMode::Os, FlushMode::Journal] {
         for checkpointed in [false, true] {

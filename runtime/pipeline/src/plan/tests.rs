@@ -316,6 +316,36 @@ outputs = "nowhere"
 }
 
 #[test]
+fn topics_of_the_system_are_read_where_they_exist_and_never_made_or_written() {
+    let body = r#"
+[source.rows]
+file = "rows.csv"
+format = "csv"
+topic = "__millstream_sources"
+[stage.a]
+plugin = "a"
+inputs = "__cluster_metadata"
+outputs = "out"
+dead_letters = "__transaction_state"
+[stage.b]
+plugin = "a"
+inputs = "__consumer_offsets"
+outputs = "out2"
+[topic."__cluster_metadata"]
+partitions = 3
+"#;
+    assert_eq!(
+        mistakes(body, &[("__consumer_offsets", 50)]),
+        [
+            "6:9 the topic `__millstream_sources` belongs to the system (cannot be written by a pipeline) []",
+            "9:10 the topic `__cluster_metadata` belongs to the system (does not exist here) []",
+            "11:16 the topic `__transaction_state` belongs to the system (cannot be written by a pipeline) []",
+            "16:8 the topic `__cluster_metadata` belongs to the system (cannot be declared by a pipeline) []",
+        ]
+    );
+}
+
+#[test]
 fn a_plugin_with_several_inputs_wants_them_named() {
     assert_eq!(
         mistakes(

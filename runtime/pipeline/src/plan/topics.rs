@@ -57,10 +57,11 @@ pub fn resolve(
         },
     };
     for topic in &manifest.topics {
+        refuse_internal(&topic.name, "cannot be declared by a pipeline", problems);
         resolver.declared(topic.name.get_ref(), topic.partitions.as_ref(), problems);
     }
     for source in &manifest.sources {
-        refuse_internal(&source.topic, problems);
+        refuse_internal(&source.topic, UNWRITABLE, problems);
         resolver.settle(source.topic.get_ref(), None, None);
     }
     // Topics of a count taken from the stage that writes them, for comparison with a second one.
@@ -70,7 +71,7 @@ pub fn resolve(
         let count = resolver.inputs(stage, problems);
         check_start(stage, count, problems);
         for topic in topics_written(stage) {
-            refuse_internal(topic, problems);
+            refuse_internal(topic, UNWRITABLE, problems);
             let name = topic.get_ref().as_str();
             let settled = resolver.settle(name, count, None);
             let Some(count) = count else { continue };
@@ -179,11 +180,21 @@ impl Resolver<'_> {
         self.topics
     }
 
+    /// Whether the node is known to have no such topic.
+    fn is_missing(&self, name: &str) -> bool {
+        self.facts
+            .is_some_and(|facts| !facts.existing.contains_key(name))
+    }
+
     /// The partitions of a stage's inputs, which must be equal; `None` when no count is known.
     fn inputs(&mut self, stage: &StageSection, problems: &mut Vec<Problem>) -> Option<i32> {
         let mut first: Option<(&str, i32)> = None;
         for input in &stage.inputs {
             let name = input.topic.get_ref().as_str();
+            if self.is_missing(name) {
+                // It may be read, but is the system's to make.
+                refuse_internal(&input.topic, "does not exist here", problems);
+            }
             let notice = format!(
                 "the topic {name} does not exist and nothing in this pipeline writes it: it is created empty"
             );
@@ -213,15 +224,19 @@ impl Resolver<'_> {
     }
 }
 
-fn refuse_internal(topic: &Spanned<String>, problems: &mut Vec<Problem>) {
-    if topic.get_ref().starts_with("__") {
+/// What the names of the system's topics begin with.
+const SYSTEM_PREFIX: &str = "__";
+const UNWRITABLE: &str = "cannot be written by a pipeline";
+
+fn refuse_internal(topic: &Spanned<String>, label: &str, problems: &mut Vec<Problem>) {
+    if topic.get_ref().starts_with(SYSTEM_PREFIX) {
         problems.push(
             Problem::new(format!(
                 "the topic `{}` belongs to the system",
                 topic.get_ref()
             ))
             .at(topic.span())
-            .label("cannot be written by a pipeline"),
+            .label(label),
         );
     }
 }

@@ -15,13 +15,15 @@ fn change<'a>(name: &'a str, operation: i8, value: Option<&'a str>) -> Change<'a
     }
 }
 
-/// A topic `t` with one setting of its own.
+/// A topic `t` with one setting of its own, and one of the node's.
 fn image() -> Image {
+    let topic = |name: &str, id| MetadataRecord::Topic {
+        name: name.to_owned(),
+        id: Uuid::from_u128(id),
+    };
     let records = [
-        MetadataRecord::Topic {
-            name: "t".to_owned(),
-            id: Uuid::from_u128(1),
-        },
+        topic("t", 1),
+        topic("__consumer_offsets", 2),
         config_record(
             ConfigResource::Topic("t".to_owned()),
             "cleanup.policy",
@@ -41,6 +43,38 @@ fn config_record(resource: ConfigResource, name: &str, value: Option<&str>) -> M
 
 fn topic(changes: &[Change<'_>]) -> Result<Vec<MetadataRecord>, ErrorCode> {
     alter_topic(&image(), &BrokerConfig::default(), "t", changes).map_err(|refused| refused.code)
+}
+
+#[test]
+fn what_an_internal_topic_is_does_not_change_and_how_it_is_kept_does() {
+    let alter = |changes: &[Change<'_>]| {
+        alter_topic(
+            &image(),
+            &BrokerConfig::default(),
+            "__consumer_offsets",
+            changes,
+        )
+        .map(|records| records.len())
+        .map_err(|refused| refused.code)
+    };
+    for name in FIXED {
+        for operation in [SET, DELETE, APPEND, SUBTRACT] {
+            assert_eq!(
+                alter(&[change(name, operation, Some("1"))]),
+                Err(ErrorCode::InvalidConfig),
+                "{name} {operation}"
+            );
+        }
+    }
+    for (name, value, expected) in [
+        ("segment.bytes", "1048587", Err(ErrorCode::InvalidConfig)),
+        ("segment.bytes", "1048588", Ok(1)),
+        ("segment.ms", "60000", Ok(1)),
+        ("min.cleanable.dirty.ratio", "0.1", Ok(1)),
+        ("delete.retention.ms", "5", Ok(1)),
+    ] {
+        assert_eq!(alter(&[change(name, SET, Some(value))]), expected, "{name}");
+    }
 }
 
 fn of_topic(name: &str, value: Option<&str>) -> MetadataRecord {

@@ -32,6 +32,41 @@ fn appended_batches_get_the_next_offsets_and_come_back() {
 }
 
 #[test]
+fn a_log_takes_appends_of_its_writers_alone() {
+    use crate::{AppendError, AppendOptions, AppendOrigin, LogConfig, Writers};
+    let [client, task, coordinator] = [
+        AppendOptions::client(0),
+        AppendOptions::task(0),
+        AppendOptions::coordinator(0),
+    ];
+    for (writers, admitted) in [
+        (Writers::Anyone, [true, true, true]),
+        (Writers::Node, [false, true, true]),
+        (Writers::Coordinators, [false, false, true]),
+    ] {
+        let rig = Rig::new(FlushMode::Os);
+        let config = LogConfig {
+            writers,
+            ..LogConfig::default()
+        };
+        let log = rig.log_with(0, config);
+        for (options, is_admitted) in [client, task, coordinator].into_iter().zip(admitted) {
+            let mut batch = batch_of(&["a"], None, false);
+            let origin: AppendOrigin = options.origin;
+            match log.append(&mut batch, options) {
+                Ok(_) => assert!(is_admitted, "{writers:?} {origin}"),
+                Err(AppendError::NotAdmitted { origin: told, .. }) => {
+                    assert!(!is_admitted && told == origin, "{writers:?} {origin}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let appended = admitted.into_iter().filter(|is_admitted| *is_admitted);
+        assert_eq!(log.offsets().log_end, appended.count() as i64);
+    }
+}
+
+#[test]
 fn offsets_outside_the_log_are_out_of_range_and_its_end_is_empty() {
     let rig = Rig::new(FlushMode::Os);
     let log = rig.log(0);
