@@ -104,10 +104,12 @@ impl<'a> Context<'a> {
     /// Looks an output up, for code that emits to the same one again and again.
     ///
     /// Panics when there is no output of that name, as `emit` does.
+    #[track_caller]
     pub fn output(&self, name: &str) -> Output {
         Output(self.index(&name))
     }
 
+    #[track_caller]
     fn index(&self, output: &impl OutputName) -> u16 {
         match output.index(self.open) {
             Some(index) => index,
@@ -131,6 +133,7 @@ impl<'a> Context<'a> {
     ///
     /// A key or value that is part of the input record is not copied. Panics when the plugin has no such output.
     #[inline]
+    #[track_caller]
     pub fn emit(
         &mut self,
         output: impl OutputName,
@@ -145,6 +148,7 @@ impl<'a> Context<'a> {
     }
 
     /// Emits a record whose value is `value` as JSON.
+    #[track_caller]
     pub fn emit_json(
         &mut self,
         output: impl OutputName,
@@ -162,6 +166,7 @@ impl<'a> Context<'a> {
 
     /// Emits the input record as it is: key, value, headers and timestamp. Nothing is copied.
     #[inline]
+    #[track_caller]
     pub fn forward(&mut self, output: impl OutputName, record: &Record<'_>) -> Emitted<'_> {
         let target = self.index(&output);
         self.open_event();
@@ -172,6 +177,7 @@ impl<'a> Context<'a> {
     /// Emits the input record with a changed value: `change` works on the bytes where they will be sent from. Null
     /// stays null.
     #[inline]
+    #[track_caller]
     pub fn forward_mapped(
         &mut self,
         output: impl OutputName,
@@ -312,6 +318,7 @@ impl Emitted<'_> {
     }
 
     /// Milliseconds since 1970, instead of the input record's timestamp. Panics when it is negative.
+    #[track_caller]
     pub fn timestamp(self, milliseconds: i64) -> Self {
         assert!(
             milliseconds >= 0,
@@ -322,6 +329,7 @@ impl Emitted<'_> {
     }
 
     /// A certain partition, instead of the one that the key chooses. Panics when it is negative.
+    #[track_caller]
     pub fn partition(self, partition: i32) -> Self {
         assert!(partition >= 0, "partition {partition} is negative");
         self.writer.set_partition(self.row, partition);
