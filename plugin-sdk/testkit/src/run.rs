@@ -10,6 +10,7 @@ use millstream_plugin_host::{
     ProcessError,
 };
 
+use crate::diff::of_texts;
 use crate::{Fixture, RecordOutcome};
 
 /// How a plugin is tested.
@@ -54,11 +55,13 @@ pub enum TestError {
     TooLarge { records: usize },
     #[error(
         "record {record} has another outcome with {mode} than with all records in one call, so the plugin keeps \
-         something between records that it must not.\n  in one call: {in_one_call}\n  otherwise:   {otherwise}"
+         something between records that it must not. With `-` in one call, with `+` otherwise:\n{}",
+        of_texts(in_one_call, otherwise)
     )]
     Differs {
         record: usize,
         mode: Mode,
+        /// The outcomes as JSON, over several lines.
         in_one_call: String,
         otherwise: String,
     },
@@ -195,8 +198,8 @@ fn compare(
         Some(index) => Err(TestError::Differs {
             record: index + 1,
             mode,
-            in_one_call: expected[index].to_json().to_string(),
-            otherwise: found[index].to_json().to_string(),
+            in_one_call: format!("{:#}", expected[index].to_json()),
+            otherwise: format!("{:#}", found[index].to_json()),
         }),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use millstream_plugin_build::{Builder, SdkSource};
+use millstream_plugin_build::{Builder, Sdk};
 use millstream_plugin_host::{
     Engine, EngineOptions, Limits, OpenContext, Plugin, PluginFailure, ProcessError, Silent,
 };
@@ -106,8 +106,7 @@ async fn field_filter_takes_a_config_and_shows_its_schema() {
 #[tokio::test]
 async fn a_new_plugin_builds_tests_and_runs() {
     let directory = tempfile::tempdir().unwrap();
-    let files =
-        millstream_plugin_build::new(directory.path(), "my-words", &SdkSource::find()).unwrap();
+    let files = millstream_plugin_build::new(directory.path(), "my-words", &sdk()).unwrap();
     assert!(files.iter().all(|file| file.is_file()));
     let crate_dir = directory.path().join("my-words");
     share_work(&crate_dir);
@@ -132,9 +131,12 @@ async fn a_new_plugin_builds_tests_and_runs() {
     assert!(native.success());
 }
 
-/// The versions that the workspace has, so that nothing new is downloaded, and one target directory for both crates.
+fn sdk() -> Sdk {
+    Sdk::unpacked(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")).unwrap()
+}
+
+/// One target directory for all new plugins.
 fn share_work(crate_dir: &Path) {
-    std::fs::copy(workspace().join("Cargo.lock"), crate_dir.join("Cargo.lock")).unwrap();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-plugins");
     std::fs::create_dir(crate_dir.join(".cargo")).unwrap();
     let config = format!("[build]\ntarget-dir = {:?}\n", target.to_string_lossy());
@@ -179,7 +181,7 @@ impl Processor for Misbehaving {
 #[tokio::test]
 async fn misbehaving_plugins_are_found_out() {
     let directory = tempfile::tempdir().unwrap();
-    millstream_plugin_build::new(directory.path(), "misbehaving", &SdkSource::find()).unwrap();
+    millstream_plugin_build::new(directory.path(), "misbehaving", &sdk()).unwrap();
     let crate_dir = directory.path().join("misbehaving");
     share_work(&crate_dir);
     std::fs::write(crate_dir.join("src/lib.rs"), MISBEHAVING).unwrap();
@@ -207,12 +209,13 @@ async fn misbehaving_plugins_are_found_out() {
     let PluginFailure::Trap { panic, .. } = failure(&plugin, "unknown output").await else {
         panic!("a trap")
     };
-    assert!(
-        panic
-            .unwrap()
-            .message
-            .contains("there is no output `nowhere`")
-    );
+    let panic = panic.unwrap();
+    assert!(panic.message.contains("there is no output `nowhere`"));
+    let line = MISBEHAVING
+        .lines()
+        .position(|line| line.contains("nowhere"));
+    let place = format!("src/lib.rs:{}:", line.unwrap() + 1);
+    assert!(panic.location.starts_with(&place), "{}", panic.location);
 
     assert!(matches!(
         failure(&plugin, "loop").await,

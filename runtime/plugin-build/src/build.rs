@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::command::{CommandError, text};
 use crate::fresh::Note;
+use crate::sdk::{SdkError, provide};
 use crate::setup::{SetupError, setup};
 use crate::toolchain::{Toolchain, WASM_TARGET};
 
@@ -53,6 +54,8 @@ pub enum BuildError {
     #[error("{path} is not the directory of a Rust crate: it has no Cargo.toml")]
     NotACrate { path: PathBuf },
     #[error(transparent)]
+    Sdk(#[from] SdkError),
+    #[error(transparent)]
     Setup(#[from] SetupError),
     #[error(transparent)]
     Cargo(#[from] CommandError),
@@ -91,6 +94,7 @@ impl Builder {
                 fresh: true,
             });
         }
+        provide(&crate_dir)?;
         let toolchain = match &self.toolchain {
             Some(toolchain) => toolchain.clone(),
             None => setup(&crate_dir, self.no_setup, report)?,

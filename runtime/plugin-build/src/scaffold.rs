@@ -4,43 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::lock::lock_file;
+use crate::sdk::Sdk;
+
 const CARGO_TOML: &str = include_str!("scaffold/Cargo.toml.txt");
 const LIB_RS: &str = include_str!("scaffold/lib.rs.txt");
 const PIPELINE_TOML: &str = include_str!("scaffold/pipeline.toml.txt");
 const README_MD: &str = include_str!("scaffold/README.md.txt");
 const WORDS_JSONL: &str = include_str!("scaffold/words.jsonl.txt");
+const EXPECTED_JSONL: &str = include_str!("scaffold/words.expected.jsonl.txt");
 const LINES_TXT: &str = include_str!("scaffold/lines.txt");
-
-/// Where a new plugin takes the SDK from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SdkSource {
-    /// The directory of `plugin-sdk/rust`.
-    Path(PathBuf),
-    /// The registry.
-    Version(String),
-}
-
-impl SdkSource {
-    /// The SDK that belongs to this build of Millstream: `MILLSTREAM_SDK` when it is set, the source tree that it was
-    /// built from when it is still there, else the registry.
-    pub fn find() -> Self {
-        let named = std::env::var_os("MILLSTREAM_SDK").map(PathBuf::from);
-        let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugin-sdk/rust");
-        let there = |path: &PathBuf| path.join("Cargo.toml").is_file();
-        match named.into_iter().chain([built_from]).find(there) {
-            Some(path) => Self::Path(path.canonicalize().unwrap_or(path)),
-            None => Self::Version(env!("CARGO_PKG_VERSION").to_owned()),
-        }
-    }
-
-    /// The value of the dependency in a Cargo.toml.
-    fn dependency(&self) -> String {
-        match self {
-            Self::Path(path) => format!("{{ path = {:?} }}", path.to_string_lossy()),
-            Self::Version(version) => format!("{version:?}"),
-        }
-    }
-}
 
 /// Why a plugin was not made.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +26,12 @@ pub enum ScaffoldError {
     Exists { path: PathBuf },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot tell which versions the plugin is built of: {reason}")]
+    Lock { reason: String },
 }
 
-/// Makes the plugin `name` in `directory/name` and returns the files that were written.
-pub fn new(directory: &Path, name: &str, sdk: &SdkSource) -> Result<Vec<PathBuf>, ScaffoldError> {
+/// Makes the plugin `name` in `directory/name` and returns the files that were written. Nothing is left when that fails.
+pub fn new(directory: &Path, name: &str, sdk: &Sdk) -> Result<Vec<PathBuf>, ScaffoldError> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins_well || name.len() > 64 || name.ends_with('-') || !name.chars().all(good) {
@@ -68,15 +43,25 @@ pub fn new(directory: &Path, name: &str, sdk: &SdkSource) -> Result<Vec<PathBuf>
     if root.exists() {
         return Err(ScaffoldError::Exists { path: root });
     }
+    let written = write(&root, name, sdk);
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_dir_all(&root);
+    }
+    written
+}
+
+fn write(root: &Path, name: &str, sdk: &Sdk) -> Result<Vec<PathBuf>, ScaffoldError> {
     let fill = |text: &str| {
         text.replace("{{name}}", name)
-            .replace("{{sdk}}", &sdk.dependency())
+            .replace("{{sdk}}", &sdk.quoted_path())
     };
     let files = [
         ("Cargo.toml", fill(CARGO_TOML)),
         ("src/lib.rs", fill(LIB_RS)),
         ("pipeline.toml", fill(PIPELINE_TOML)),
         ("fixtures/words.jsonl", fill(WORDS_JSONL)),
+        ("fixtures/words.expected.jsonl", fill(EXPECTED_JSONL)),
         ("lines.txt", fill(LINES_TXT)),
         ("README.md", fill(README_MD)),
         (".gitignore", "/target\n/millstream-data\n".to_owned()),
@@ -88,54 +73,60 @@ pub fn new(directory: &Path, name: &str, sdk: &SdkSource) -> Result<Vec<PathBuf>
             path: path.clone(),
             source,
         };
-        fs::create_dir_all(path.parent().unwrap_or(&root)).map_err(write)?;
+        fs::create_dir_all(path.parent().unwrap_or(root)).map_err(write)?;
         fs::write(&path, text).map_err(write)?;
         written.push(path);
     }
-    stand_alone(&root.join("Cargo.toml"))?;
+    if !is_member(root) {
+        written.push(stand_alone(root)?);
+    }
     Ok(written)
 }
 
-/// Makes the crate a workspace of its own, unless cargo takes it for a member of the one that it stands in.
-fn stand_alone(manifest: &Path) -> Result<(), ScaffoldError> {
+/// Whether cargo takes the crate for a member of the workspace that it stands in.
+fn is_member(root: &Path) -> bool {
     let mut cargo = std::process::Command::new("cargo");
+    let format = ["--no-deps", "--format-version", "1", "--manifest-path"];
     cargo
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
-        .arg(manifest);
+        .arg("metadata")
+        .args(format)
+        .arg(root.join("Cargo.toml"));
     let metadata = crate::command::output(&mut cargo);
-    let root = metadata
+    let workspace = metadata
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
         .and_then(|metadata| Some(PathBuf::from(metadata.get("workspace_root")?.as_str()?)));
-    let member = root.is_some_and(|root| {
-        let own = manifest
-            .parent()
-            .and_then(|directory| directory.canonicalize().ok());
-        root.canonicalize().ok() != own
-    });
-    if member {
-        return Ok(());
-    }
-    let write = |source| ScaffoldError::Write {
-        path: manifest.to_owned(),
-        source,
+    workspace.is_some_and(|workspace| workspace.canonicalize().ok() != root.canonicalize().ok())
+}
+
+/// Makes the crate a workspace of its own, with the versions that the SDK was tested with. The lock file's path.
+fn stand_alone(root: &Path) -> Result<PathBuf, ScaffoldError> {
+    let manifest = root.join("Cargo.toml");
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ScaffoldError::Write { path, source }
     };
-    let text = fs::read_to_string(manifest).map_err(write)?;
-    fs::write(manifest, format!("{text}\n[workspace]\n")).map_err(write)
+    let text = fs::read_to_string(&manifest).map_err(write(&manifest))?;
+    let lock = lock_file(&text).map_err(|reason| ScaffoldError::Lock { reason })?;
+    fs::write(&manifest, format!("{text}\n[workspace]\n")).map_err(write(&manifest))?;
+    let path = root.join("Cargo.lock");
+    fs::write(&path, lock).map_err(write(&path))?;
+    Ok(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sdk() -> (tempfile::TempDir, Sdk) {
+        let cache = tempfile::tempdir().unwrap();
+        let sdk = Sdk::unpacked(cache.path()).unwrap();
+        (cache, sdk)
+    }
+
     #[test]
     fn names_that_cargo_or_kafka_would_not_take_are_refused() {
         let directory = tempfile::tempdir().unwrap();
+        let (_cache, sdk) = sdk();
         for name in [
             "",
             "Words",
@@ -146,7 +137,7 @@ mod tests {
             "a-",
             &"a".repeat(65),
         ] {
-            let error = new(directory.path(), name, &SdkSource::find()).unwrap_err();
+            let error = new(directory.path(), name, &sdk).unwrap_err();
             assert!(
                 matches!(error, ScaffoldError::BadName { .. }),
                 "{name}: {error}"
@@ -158,22 +149,20 @@ mod tests {
     #[test]
     fn a_new_plugin_has_no_blanks_left_and_does_not_overwrite_another() {
         let directory = tempfile::tempdir().unwrap();
-        let files = new(
-            directory.path(),
-            "my-words",
-            &SdkSource::Version("0.1.0".to_owned()),
-        )
-        .unwrap();
-        assert_eq!(files.len(), 7);
+        let (_cache, sdk) = sdk();
+        let files = new(directory.path(), "my-words", &sdk).unwrap();
+        assert_eq!(files.len(), 9);
         for file in &files {
             let text = fs::read_to_string(file).unwrap();
             assert!(!text.contains("{{"), "{}: {text}", file.display());
         }
         let manifest = fs::read_to_string(directory.path().join("my-words/Cargo.toml")).unwrap();
+        let dependency = format!("millstream-sdk = {{ path = {} }}", sdk.quoted_path());
         assert!(
-            manifest.contains("millstream-sdk = \"0.1.0\"") && manifest.contains("\n[workspace]\n")
+            manifest.contains(&dependency) && manifest.contains("\n[workspace]\n"),
+            "{manifest}"
         );
-        let again = new(directory.path(), "my-words", &SdkSource::find()).unwrap_err();
+        let again = new(directory.path(), "my-words", &sdk).unwrap_err();
         assert!(matches!(again, ScaffoldError::Exists { .. }), "{again}");
     }
 }

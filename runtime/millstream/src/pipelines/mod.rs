@@ -1,5 +1,6 @@
 //! From a manifest's file to a running pipeline: plugins found, built and loaded, the plan made.
 
+mod caches;
 mod creation;
 mod incarnation;
 mod plugins;
@@ -22,8 +23,9 @@ use millstream_plugin_host::Plugin;
 use crate::engine::LocalEngine;
 use crate::outcome::{Failure, FailureKind, Outcome};
 
+pub use caches::CacheArguments;
 pub use incarnation::Start;
-pub use plugins::{PluginArguments, builder, load};
+pub use plugins::{PluginArguments, builder, engine, load, load_stage};
 
 use plugins::Effort;
 use topic_settings::NodeTopicSettings;
@@ -94,7 +96,8 @@ pub fn metered(
     plugins.iter().map(metered).collect()
 }
 
-fn refused(report: Report) -> Failure {
+/// The failure of a command whose manifest has mistakes.
+pub fn refused(report: Report) -> Failure {
     let error = anyhow::Error::new(report).context("the manifest is refused, nothing was changed");
     Failure::new(FailureKind::Usage, error)
 }

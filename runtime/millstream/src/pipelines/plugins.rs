@@ -1,4 +1,4 @@
-//! Plugins of a manifest: crates are built, files are loaded, names are looked for.
+//! Plugins of a manifest: crates are built, files are loaded, names are looked for among the ready-made ones.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
-use millstream_pipeline::manifest::{Manifest, PluginRef, Problem};
+use millstream_pipeline::manifest::{Manifest, PluginRef, Problem, StageSection};
 use millstream_pipeline::plan::PluginFacts;
 use millstream_plugin_build::Builder;
 use millstream_plugin_host::{
     ChildCompiler, CompileLimits, Engine, EngineOptions, LoadError, Plugin,
 };
 
+use super::caches::CacheArguments;
 use crate::outcome::Outcome;
 
 /// Flags of all commands that may have to build a plugin.
@@ -23,9 +23,8 @@ pub struct PluginArguments {
     /// Never install a wasm toolchain
     #[arg(long)]
     pub no_setup: bool,
-    /// Where built and compiled plugins are kept [default: ~/.cache/millstream]
-    #[arg(long, env = "MILLSTREAM_CACHE_DIR", value_name = "DIR")]
-    pub cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub cache: CacheArguments,
     /// Address space that compiling one plugin may take
     #[arg(
         long,
@@ -46,28 +45,16 @@ pub struct PluginArguments {
     pub compile_seconds: NonZeroU32,
 }
 
-/// Where built and compiled plugins are kept.
-fn caches(arguments: &PluginArguments) -> Outcome<PathBuf> {
-    if let Some(dir) = &arguments.cache_dir {
-        return Ok(dir.clone());
-    }
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base =
-        base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let base = base.context("neither HOME nor XDG_CACHE_HOME is set: name a --cache-dir")?;
-    Ok(base.join("millstream"))
-}
-
 pub fn builder(arguments: &PluginArguments) -> Outcome<Builder> {
     Ok(Builder {
-        cache_dir: caches(arguments)?.join("builds"),
+        cache_dir: arguments.cache.dir()?.join("builds"),
         no_setup: arguments.no_setup,
         toolchain: None,
     })
 }
 
-fn engine(arguments: &PluginArguments) -> Outcome<Engine> {
-    let cache_dir = Some(caches(arguments)?.join("compiled"));
+pub fn engine(arguments: &PluginArguments) -> Outcome<Engine> {
+    let cache_dir = Some(arguments.cache.dir()?.join("compiled"));
     let compiler = Some(ChildCompiler {
         // Ourselves, even when the file was replaced meanwhile.
         program: "/proc/self/exe".into(),
@@ -179,6 +166,29 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+/// The plugin of a stage, or the problem at its place in the manifest.
+pub async fn load_stage(
+    engine: &Engine,
+    stage: &StageSection,
+    arguments: &PluginArguments,
+) -> Result<Plugin, Problem> {
+    let span = stage.plugin.span();
+    let plugin = match stage.plugin.get_ref() {
+        PluginRef::Crate(path) | PluginRef::File(path) => load_with(engine, path, arguments).await,
+        PluginRef::Named { name, version } => {
+            load_ready_made(engine, name, version.as_deref(), arguments).await
+        }
+    };
+    let name = stage.name.get_ref();
+    plugin.map_err(|error| {
+        Problem::new(format!(
+            "the plugin of stage {name} cannot be used: {error:#}"
+        ))
+        .at(span)
+        .label("this plugin")
+    })
+}
+
 /// Loads the plugins of all stages that take this effort; what cannot be had is a problem at its place in the
 /// manifest.
 pub async fn load_all(
@@ -193,26 +203,12 @@ pub async fn load_all(
     };
     let stages = manifest.stages.iter();
     for stage in stages.filter(|stage| Effort::of(stage.plugin.get_ref()) == effort) {
-        let plugin = match stage.plugin.get_ref() {
-            PluginRef::Crate(path) | PluginRef::File(path) => {
-                load_with(&engine, path, arguments).await
-            }
-            PluginRef::Named { name, version } => {
-                load_ready_made(&engine, name, version.as_deref(), arguments).await
-            }
-        };
-        let name = stage.name.get_ref();
-        match plugin {
+        match load_stage(&engine, stage, arguments).await {
             Ok(plugin) => {
-                loaded.plugins.insert(name.clone(), Arc::new(plugin));
+                let name = stage.name.get_ref().clone();
+                loaded.plugins.insert(name, Arc::new(plugin));
             }
-            Err(error) => loaded.problems.push(
-                Problem::new(format!(
-                    "the plugin of stage {name} cannot be used: {error:#}"
-                ))
-                .at(stage.plugin.span())
-                .label("this plugin"),
-            ),
+            Err(problem) => loaded.problems.push(problem),
         }
     }
     Ok(loaded)

@@ -28,7 +28,7 @@ pub use stage::{
     DEFAULT_CALL_CPU, DEFAULT_MEMORY_BYTES, Endpoint, IfNoOffset, LimitsSection, PluginRef,
     RejectPolicy, StageSection,
 };
-pub(crate) use suggest::{nearest, one_of};
+pub use suggest::{nearest, one_of};
 pub use topic::{Setting, TopicSection};
 
 use document::{Problems, Section, as_string};

@@ -151,7 +151,10 @@ fn plugin_ref(
 ) -> Option<Spanned<PluginRef>> {
     let span = text.span();
     let word = text.get_ref();
-    let is_path = word.contains('/') || word.ends_with(".wasm") || word.ends_with(".wat");
+    let is_path = word.contains('/')
+        || matches!(word.as_str(), "." | "..")
+        || word.ends_with(".wasm")
+        || word.ends_with(".wat");
     let missing = |what: String, path: &Path| {
         problems.add(
             Problem::new(what)

@@ -161,6 +161,35 @@ fn a_whole_manifest_is_read_as_it_is_written() {
 }
 
 #[test]
+fn the_folder_of_the_manifest_may_be_the_plugins_crate() {
+    let dir = folder();
+    let crate_dir = dir.path().join("clean");
+    for (folder, word) in [("clean", "."), ("clean", "./"), ("clean/src", "..")] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        let path = dir.path().join(folder).join("pipeline.toml");
+        let text = format!(
+            "manifest = 1\npipeline = \"p\"\n[stage.s]\nplugin = \"{word}\"\ninputs = \"a\"\n"
+        );
+        let (manifest, report) = Manifest::read_text(&path, text);
+        assert!(report.is_empty(), "{word}: {report}");
+        let manifest = manifest.unwrap();
+        let PluginRef::Crate(found) = manifest.stages[0].plugin.get_ref() else {
+            panic!("{word}: {:?}", manifest.stages[0].plugin)
+        };
+        assert_eq!(
+            found.canonicalize().unwrap(),
+            crate_dir.canonicalize().unwrap()
+        );
+    }
+    let mistakes =
+        mistakes("manifest = 1\npipeline = \"p\"\n[stage.s]\nplugin = \".\"\ninputs = \"a\"\n");
+    assert_eq!(
+        mistakes,
+        ["4:10 the folder `.` is not a plugin's crate (not found) [looked for …/Cargo.toml]"]
+    );
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     let text = r#"manifest = 2
 pipeline = "my flights"

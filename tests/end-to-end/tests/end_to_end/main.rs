@@ -6,6 +6,7 @@ mod confluent;
 mod flights;
 mod kafka_files;
 mod kcat_client;
+mod pages;
 mod retention;
 mod runs;
 mod scene;

@@ -1,31 +1,33 @@
 //! `millstream plugin test`: a plugin on fixtures, with the real host and without a broker.
 
+mod expected;
+mod subject;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
 use clap::Args;
 use millstream_plugin_host::Silent;
-use millstream_testkit::{RecordOutcome, TestOptions, parse_fixtures, run as run_fixtures};
+use millstream_testkit::{RecordOutcome, parse_fixtures, run as run_fixtures};
+use serde_json::Value;
 
 use crate::commands::runtime;
 use crate::outcome::{Failure, Outcome};
 use crate::output::{OutputFormat, print_json};
-use crate::pipelines::{PluginArguments, load};
+use crate::pipelines::PluginArguments;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Records, one JSON object {key, value, headers, timestamp} a line
     fixtures: PathBuf,
-    /// The plugin: a crate's folder, or a wasm file
-    #[arg(long, default_value = ".")]
-    plugin: PathBuf,
-    /// The stage's config, as JSON
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
+    #[command(flatten)]
+    subject: subject::Arguments,
     /// The outcomes that must come, one JSON object a line, as this command prints them
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Write the outcomes that come into the file of --expect, instead of comparing
+    #[arg(long, requires = "expect")]
+    update: bool,
     #[command(flatten)]
     plugins: PluginArguments,
 }
@@ -34,17 +36,15 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
     let path = &arguments.fixtures;
     let fixtures = parse_fixtures(&read(path)?)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    let mut options = TestOptions::default();
-    if let Some(config) = &arguments.config {
-        options.config = serde_json::from_str(config)
-            .map_err(|error| Failure::usage(format!("--config is not JSON: {error}")))?;
-    }
     let outcomes = runtime()?.block_on(async {
-        let plugin = load(&arguments.plugin, &arguments.plugins).await?;
-        anyhow::Ok(run_fixtures(&plugin, &fixtures, &options, Arc::new(Silent)).await?)
+        let (plugin, options) = arguments.subject.load(&arguments.plugins).await?;
+        Outcome::Ok(run_fixtures(&plugin, &fixtures, &options, Arc::new(Silent)).await?)
     })?;
-    if let Some(expect) = &arguments.expect {
-        compare(&outcomes, expect)?;
+    let outcomes: Vec<Value> = outcomes.iter().map(RecordOutcome::to_json).collect();
+    match &arguments.expect {
+        Some(path) if arguments.update => expected::update(path, &outcomes)?,
+        Some(path) => expected::compare(path, &outcomes)?,
+        None => {}
     }
     print(&outcomes, output)
 }
@@ -54,39 +54,14 @@ fn read(path: &Path) -> Outcome<String> {
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
-fn compare(outcomes: &[RecordOutcome], expect: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(expect).with_context(|| expect.display().to_string())?;
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    for (index, (line, outcome)) in lines.iter().zip(outcomes).enumerate() {
-        let expected: serde_json::Value = serde_json::from_str(line)
-            .with_context(|| format!("{}: line {}", expect.display(), index + 1))?;
-        let found = outcome.to_json();
-        ensure!(
-            expected == found,
-            "record {}: expected {expected}, found {found}",
-            index + 1
-        );
-    }
-    let (wanted, found) = (lines.len(), outcomes.len());
-    ensure!(
-        wanted == found,
-        "{} has {wanted} outcomes, and {found} came",
-        expect.display()
-    );
-    Ok(())
-}
-
-fn print(outcomes: &[RecordOutcome], output: OutputFormat) -> Outcome {
-    let lines: Vec<serde_json::Value> = outcomes.iter().map(RecordOutcome::to_json).collect();
+fn print(outcomes: &[Value], output: OutputFormat) -> Outcome {
     if output.is_json() {
-        return Ok(print_json(&lines)?);
+        return Ok(print_json(&outcomes)?);
     }
-    for line in &lines {
+    for line in outcomes {
         println!("{line}");
     }
-    eprintln!("{} records: the same bytes in all three ways", lines.len());
+    let count = outcomes.len();
+    eprintln!("{count} records: the same bytes in all three ways");
     Ok(())
 }
