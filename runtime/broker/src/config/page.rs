@@ -24,6 +24,24 @@ without a restart wherever the page says that it may change at run time.
 - Of several names of one setting that are given in the same place, the one that stands first counts.
 ";
 
+/// Which clock a setting goes by.
+const CLOCKS: &str = "
+## Which clock
+
+Time-outs, sessions, rebalances, waits and intervals count by the monotonic clock: nobody is expelled, and no transaction
+is aborted, because the machine's clock was set. Kafka's record of a transaction has only wall times, so a transaction
+that is open over a restart of the node has its whole time-out again.
+
+By the wall clock goes what is kept by its age, since it outlives the process: a clock that is set forward makes these old,
+one that is set back keeps them longer.
+
+- `retention.ms`, `segment.ms` and `segment.jitter.ms`, measured from records' timestamps (`segment.ms` of a segment without
+  any from when it was begun);
+- `min.compaction.lag.ms`, `max.compaction.lag.ms`, `delete.retention.ms`;
+- `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`, which compare a record with the clock;
+- `offsets.retention.minutes`, `transactional.id.expiration.ms`, `producer.id.expiration.ms`.
+";
+
 /// Settings of Kafka that users may miss, and why they are not here.
 const ABSENT: &str = "
 ## Settings of Kafka that do not exist here
@@ -86,6 +104,7 @@ pub fn settings_page() -> String {
             ],
         );
     }
+    page.push_str(CLOCKS);
     page.push_str(ABSENT);
     page
 }

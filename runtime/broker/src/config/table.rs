@@ -227,7 +227,7 @@ settings! {
         "The id is forgotten after it: its producer id is a new one.";
     /// How often transactions that have timed out are looked for, ms.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, Int, Rule::Whole(1, I32_MAX), ReadOnly,
-        "How soon a transaction that has timed out is aborted when the clock jumps.";
+        "How long after its time-out a transaction is aborted at the latest.";
     /// How often expired transactional ids are looked for, ms.
     "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, Int, Rule::Whole(1, I32_MAX), ReadOnly,
         "How soon an expired id is forgotten.";

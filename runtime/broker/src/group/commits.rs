@@ -9,8 +9,8 @@ use millstream_wire::ErrorCode;
 use super::coordinator::GroupCoordinator;
 use super::offsets::CommittedOffset;
 use super::session::Committer;
-use super::shard::{GroupEntry, Now, Shard};
-use crate::coordinator::{LedLog, TopicPartition};
+use super::shard::{GroupEntry, Shard};
+use crate::coordinator::{LedLog, Now, TopicPartition};
 
 /// One offset of a commit.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::machine::GroupLimits;
-use super::shard::{Now, Shard};
+use super::shard::Shard;
 use crate::InternalTopic;
-use crate::coordinator::{Background, Deadlines, Ports, Shards, Tasks, start_background};
+use crate::coordinator::{Background, Deadlines, Now, Ports, Shards, Tasks, start_background};
 
 /// Settings of the node that the group coordinator follows.
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +78,7 @@ impl GroupCoordinator {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now {
-            monotonic_ms: i64::try_from(self.clock.monotonic().as_millis()).unwrap_or(i64::MAX),
-            wall_ms: self.clock.now_ms(),
-        }
+        Now::read(&*self.clock)
     }
 
     /// Whether the group is the one of a deployed stage: then nobody but the

@@ -2,9 +2,9 @@
 
 use millstream_wire::ErrorCode;
 
-use super::shard::{Change, Now, Shard};
+use super::shard::{Change, Shard};
 use super::stored;
-use crate::coordinator::batch_of;
+use crate::coordinator::{Now, batch_of};
 
 impl Shard {
     /// Writes tombstones for offsets that have outlived their retention, and

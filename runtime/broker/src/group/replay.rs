@@ -4,9 +4,9 @@ use millstream_wire::{DecodeError, ErrorCode};
 
 use super::machine::{Group, GroupLimits};
 use super::offsets::CommittedOffset;
-use super::shard::{GroupEntry, Now, Shard};
+use super::shard::{GroupEntry, Shard};
 use super::stored::{self, StoredRecord};
-use crate::coordinator::{LedLog, Origin, Stored, TopicPartition};
+use crate::coordinator::{LedLog, Now, Origin, Stored, TopicPartition};
 
 impl Shard {
     /// Reads a partition from its start to its end. Blocks.

@@ -20,7 +20,7 @@ use super::member::RequestId;
 use super::offsets::{CommittedOffset, GroupOffsets};
 use super::state::GroupState;
 use super::stored;
-use crate::coordinator::{LedLog, TopicPartition, batch_of};
+use crate::coordinator::{LedLog, Now, TopicPartition, batch_of};
 
 /// A request that waits for its group.
 #[derive(Debug)]
@@ -73,15 +73,6 @@ pub(super) enum Change {
         group: String,
         replies: Vec<Reply>,
     },
-}
-
-/// The present time, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    /// Monotonic, for sessions.
-    pub(crate) monotonic_ms: i64,
-    /// Wall clock, for records.
-    pub(crate) wall_ms: i64,
 }
 
 /// One loaded partition.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_log::FlushMode;
+use millstream_log::clock::Clock;
 use millstream_wire::ErrorCode;
 
 use super::{Committer, GroupState, JoinRequest, OffsetToCommit, SyncRequest, held_member};
@@ -112,6 +113,32 @@ async fn a_member_that_falls_silent_is_removed_by_the_clock() {
     assert_eq!(state(&node).await, Some(GroupState::Empty));
     let beat = node.groups.heartbeat(GROUP, &member, None, 1).await;
     assert_eq!(beat, Err(ErrorCode::UnknownMemberId));
+}
+
+/// An administrator, or a time server, sets the clock by an hour.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_expels_no_member_and_keeps_none() {
+    for jump_ms in [3_600_000, -3_600_000] {
+        let node = TestNode::new(FlushMode::Os, true);
+        let member = stable(&node).await;
+        node.clock.set_date(node.clock.now_ms() + jump_ms);
+        node.groups.tick();
+        node.groups.expire();
+        assert_eq!(state(&node).await, Some(GroupState::Stable), "{jump_ms}");
+        let beat = node.groups.heartbeat(GROUP, &member, None, 1).await;
+        assert_eq!(beat, Ok(()));
+        assert_eq!(
+            commit_as(&node, &member, 1, 0, 3).await,
+            ErrorCode::None,
+            "{jump_ms}"
+        );
+        node.clock.advance(Duration::from_millis(9_999));
+        node.groups.tick();
+        assert_eq!(state(&node).await, Some(GroupState::Stable), "{jump_ms}");
+        node.clock.advance(Duration::from_millis(1));
+        node.groups.tick();
+        assert_eq!(state(&node).await, Some(GroupState::Empty), "{jump_ms}");
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl TransactionCoordinator {
             return Ok(Ended::Later);
         };
         let bumped = prepare.producer_epoch != state.transaction.producer_epoch;
-        let prepared = match entry.append(state, prepare, self.now_ms()) {
+        let prepared = match entry.append(state, prepare, self.now().wall_ms) {
             Ok(lsn) => lsn,
             Err(error) => {
                 if bumped && !state.transaction.failed_fence {
@@ -92,7 +92,7 @@ impl TransactionCoordinator {
             self.append_marker(entry, &state.transaction, participant)?;
         }
         failpoint::hit("transaction.after_markers");
-        let now_ms = self.now_ms();
+        let now_ms = self.now().wall_ms;
         let complete = state
             .transaction
             .complete(now_ms)
@@ -204,7 +204,7 @@ impl TransactionCoordinator {
         }
         failpoint::hit("transaction.after_markers");
         let mut state = entry.lock();
-        let now_ms = self.now_ms();
+        let now_ms = self.now().wall_ms;
         if let Some(complete) = state.transaction.complete(now_ms) {
             entry.append(&mut state, complete, now_ms)?;
         }
@@ -222,8 +222,8 @@ impl TransactionCoordinator {
                 let mut state = entry.lock();
                 state.deciding = false;
                 let bumped = prepare.producer_epoch != state.transaction.producer_epoch;
-                let prepared =
-                    ready.and_then(|()| entry.append(&mut state, prepare, coordinator.now_ms()));
+                let prepared = ready
+                    .and_then(|()| entry.append(&mut state, prepare, coordinator.now().wall_ms));
                 if prepared.is_err() && bumped && !state.transaction.failed_fence {
                     state.transaction.fence_failed();
                 }

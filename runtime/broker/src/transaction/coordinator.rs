@@ -15,7 +15,7 @@ use super::state::TransactionState;
 use super::stored;
 use crate::InternalTopic;
 use crate::coordinator::{
-    Background, Deadlines, LedLog, Ports, Shards, Stored, Tasks, start_background,
+    Background, Deadlines, LedLog, Now, Ports, Shards, Stored, Tasks, start_background,
 };
 use crate::group::GroupCoordinator;
 
@@ -28,13 +28,16 @@ pub(crate) struct TransactionSettings {
     pub(crate) expiration_ms: i64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
     pub(crate) expiration_check_ms: u64,
-    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`: timers go
-    /// by the wall clock, which may jump, so they are looked at this often.
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`: an overdue
+    /// transaction is looked for this often, whatever its timer does.
     pub(crate) timeout_check_ms: i64,
     /// How long a request waits for a transaction that is being finished
     /// before it is told CONCURRENT_TRANSACTIONS.
     pub(crate) wait_ms_max: u64,
 }
+
+/// Before an overdue transaction that could not be aborted is looked at again.
+const ABORT_AGAIN_MS: i64 = 1_000;
 
 type Ids = HashMap<Arc<str>, Arc<Entry>>;
 
@@ -51,7 +54,7 @@ pub(crate) struct TransactionCoordinator {
     clock: Arc<dyn Clock>,
     pub(super) settings: TransactionSettings,
     shards: Shards<Shard>,
-    /// When open transactions are overdue, by wall clock, as in their records.
+    /// When open transactions are overdue, by the monotonic clock.
     deadlines: Mutex<Deadlines<Arc<str>>>,
     earlier_deadline: Arc<Notify>,
     pub(super) tasks: Tasks,
@@ -87,8 +90,8 @@ impl TransactionCoordinator {
         self.tasks.close().await;
     }
 
-    pub(super) fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
+    pub(super) fn now(&self) -> Now {
+        Now::read(&*self.clock)
     }
 
     /// The partition that keeps a transactional id; makes the topic when it is
@@ -132,7 +135,9 @@ impl TransactionCoordinator {
 
     /// Loads a partition, unless it is.
     pub(super) async fn load(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
-        if self.shards.load(partition, read_shard).await? {
+        let now_ms = self.now().monotonic_ms;
+        let read = move |led| read_shard(led, now_ms);
+        if self.shards.load(partition, read).await? {
             let entries = |shard: &mut Shard| shard.ids.values().cloned().collect();
             let entries: Vec<Arc<Entry>> = self.shards.with(partition, entries).unwrap_or_default();
             for entry in entries {
@@ -154,36 +159,38 @@ impl TransactionCoordinator {
 
     /// Makes sure that an open transaction is looked at when it is overdue.
     pub(super) fn watch_timeout(&self, entry: &Entry, transaction: &Transaction) {
-        if let Some(timeout_at_ms) = transaction.timeout_at_ms() {
-            let overdue_ms = timeout_at_ms.saturating_add(1);
-            let earlier = self.deadlines.lock().set(Arc::clone(&entry.id), overdue_ms);
-            if earlier {
-                self.earlier_deadline.notify_one();
-            }
+        if let Some(deadline_ms) = transaction.deadline_ms {
+            self.look_again(entry, deadline_ms.saturating_add(1));
+        }
+    }
+
+    fn look_again(&self, entry: &Entry, at_ms: i64) {
+        let earlier = self.deadlines.lock().set(Arc::clone(&entry.id), at_ms);
+        if earlier {
+            self.earlier_deadline.notify_one();
         }
     }
 
     /// Aborts every transaction that is overdue, and fences its producer.
     pub(crate) async fn abort_overdue(self: &Arc<Self>) {
         loop {
-            let now_ms = self.now_ms();
-            let Some(id) = self.deadlines.lock().pop_due(now_ms) else {
+            let now = self.now();
+            let again_ms = now.monotonic_ms.saturating_add(ABORT_AGAIN_MS);
+            let Some(id) = self.deadlines.lock().pop_due(now.monotonic_ms) else {
                 return;
             };
             let Ok(entry) = self.entry(&id).await else {
                 continue;
             };
             let mut state = entry.lock();
-            let overdue = match state.deciding {
-                true => None,
-                false => state.transaction.time_out(now_ms),
-            };
-            if let Some(prepare) = overdue {
+            if state.deciding {
+                // It may fail, and leave the transaction open.
+                self.look_again(&entry, again_ms);
+            } else if let Some(prepare) = state.transaction.time_out(now) {
                 tracing::info!(id = %entry.id, "aborting a transaction that timed out");
                 if let Err(error) = self.decide(&entry, &mut state, prepare) {
                     tracing::warn!(id = %entry.id, %error, "a transaction that timed out cannot be aborted yet");
-                    let again_ms = now_ms.saturating_add(1_000);
-                    self.deadlines.lock().set(Arc::clone(&entry.id), again_ms);
+                    self.look_again(&entry, again_ms);
                 }
             } else {
                 self.watch_timeout(&entry, &state.transaction);
@@ -193,7 +200,7 @@ impl TransactionCoordinator {
 
     /// Replaces every id that has been idle for too long by a tombstone.
     pub(crate) fn expire(&self) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now().wall_ms;
         let expiration_ms = self.settings.expiration_ms;
         for partition in self.shards.partitions() {
             self.shards.with(partition, |shard| {
@@ -227,7 +234,7 @@ impl Background for TransactionCoordinator {
         self.abort_overdue().await;
         let next_ms = self.deadlines.lock().next();
         next_ms.map(|next_ms| {
-            let wait_ms = next_ms.saturating_sub(self.now_ms());
+            let wait_ms = next_ms.saturating_sub(self.now().monotonic_ms);
             wait_ms.min(self.settings.timeout_check_ms)
         })
     }
@@ -262,14 +269,14 @@ fn expire_entry(entry: &Entry, now_ms: i64, expiration_ms: i64) -> bool {
 }
 
 /// Reads a partition from its start to its end. Blocks.
-fn read_shard(led: LedLog) -> Result<Shard, ErrorCode> {
+fn read_shard(led: LedLog, now_ms: i64) -> Result<Shard, ErrorCode> {
     let mut transactions: HashMap<String, Transaction> = HashMap::new();
     let mut failed = None;
     led.read_all(|record| {
         let Stored::Record { key, value, .. } = record else {
             return;
         };
-        match stored::read(key, value) {
+        match stored::read(key, value, now_ms) {
             Ok((id, Some(transaction))) => {
                 transactions.insert(id, transaction);
             }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use millstream_wire::ErrorCode;
 
 use super::state::TransactionState;
-use crate::coordinator::TopicPartition;
+use crate::coordinator::{Now, TopicPartition};
 
 /// No producer id was given yet.
 pub const NO_PRODUCER_ID: i64 = -1;
@@ -32,7 +32,7 @@ pub struct Producer {
     pub epoch: i16,
 }
 
-/// What `__transaction_state` keeps of a transactional id, and two facts that
+/// What `__transaction_state` keeps of a transactional id, and three facts that
 /// live in memory only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
@@ -50,6 +50,11 @@ pub struct Transaction {
     /// When the present transaction began, or [`NO_TIMESTAMP`].
     pub start_ms: i64,
     pub last_update_ms: i64,
+    /// When the open transaction is overdue, by the monotonic clock; `None`
+    /// while none is open. In memory only: a record has wall times, which may
+    /// have jumped since, so a transaction that was read back has its whole
+    /// time-out again.
+    pub deadline_ms: Option<i64>,
     /// A fence that could not be written already took an epoch. In memory only.
     pub failed_fence: bool,
 }
@@ -114,6 +119,7 @@ impl Default for Transaction {
             partitions: BTreeSet::new(),
             start_ms: NO_TIMESTAMP,
             last_update_ms: NO_TIMESTAMP,
+            deadline_ms: None,
             failed_fence: false,
         }
     }
@@ -188,7 +194,11 @@ impl Transaction {
             None => NO_PRODUCER_EPOCH,
             Some(expected) if expected == self.producer() => self.producer_epoch,
             Some(expected) if expected.epoch == self.last_producer_epoch => {
-                return Ok(InitDecision::Repeat(self.producer()));
+                // Nobody could be fenced in the last epoch of all.
+                return Ok(match self.producer_epoch > EXHAUSTED_EPOCH {
+                    true => self.rotate_producer_id(request, now_ms),
+                    false => InitDecision::Repeat(self.producer()),
+                });
             }
             Some(_) => return Err(ErrorCode::ProducerFenced),
         };
@@ -208,8 +218,8 @@ impl Transaction {
             previous_producer_id: self.producer_id,
             producer_epoch: 0,
             last_producer_epoch: match request.expected {
-                Some(_) => self.producer_epoch,
-                None => NO_PRODUCER_EPOCH,
+                Some(expected) if self.producer_id != NO_PRODUCER_ID => expected.epoch,
+                _ => NO_PRODUCER_EPOCH,
             },
             ..self.idle(request.timeout_ms, now_ms)
         })
@@ -227,6 +237,7 @@ impl Transaction {
             partitions: BTreeSet::new(),
             start_ms: NO_TIMESTAMP,
             last_update_ms: now_ms,
+            deadline_ms: None,
             failed_fence: false,
         }
     }
@@ -260,6 +271,7 @@ impl Transaction {
             last_producer_epoch: NO_PRODUCER_EPOCH,
             state: TransactionState::PrepareAbort,
             last_update_ms: now_ms,
+            deadline_ms: None,
             failed_fence: false,
             ..self.clone()
         }
@@ -300,7 +312,7 @@ impl Transaction {
         &self,
         producer: Producer,
         partitions: &[TopicPartition],
-        now_ms: i64,
+        now: Now,
     ) -> Result<AddDecision, ErrorCode> {
         self.check_producer(producer)?;
         match self.state {
@@ -315,7 +327,7 @@ impl Transaction {
             TransactionState::Ongoing => {
                 let mut next = self.clone();
                 next.partitions.extend(partitions.iter().cloned());
-                next.last_update_ms = now_ms;
+                next.last_update_ms = now.wall_ms;
                 Ok(AddDecision::Add(next))
             }
             TransactionState::Empty
@@ -323,8 +335,9 @@ impl Transaction {
             | TransactionState::CompleteAbort => Ok(AddDecision::Add(Transaction {
                 state: TransactionState::Ongoing,
                 partitions: partitions.iter().cloned().collect(),
-                start_ms: now_ms,
-                last_update_ms: now_ms,
+                start_ms: now.wall_ms,
+                last_update_ms: now.wall_ms,
+                deadline_ms: Some(self.deadline_from(now.monotonic_ms)),
                 ..self.clone()
             })),
         }
@@ -343,6 +356,7 @@ impl Transaction {
             (Ongoing, _) => Ok(EndDecision::Prepare(Transaction {
                 state: if commit { PrepareCommit } else { PrepareAbort },
                 last_update_ms: now_ms,
+                deadline_ms: None,
                 ..self.clone()
             })),
             (PrepareCommit | CompleteCommit, true) | (PrepareAbort | CompleteAbort, false) => {
@@ -370,15 +384,15 @@ impl Transaction {
         })
     }
 
-    /// When the present transaction is to be aborted, if one is open.
-    pub fn timeout_at_ms(&self) -> Option<i64> {
-        (self.state == TransactionState::Ongoing)
-            .then(|| self.start_ms.saturating_add(i64::from(self.timeout_ms)))
+    /// The deadline of a transaction that is opened, or read back, at `now_ms`
+    /// of the monotonic clock.
+    pub fn deadline_from(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_add(i64::from(self.timeout_ms))
     }
 
     /// `PrepareAbort` with a bumped epoch, when the transaction is overdue.
-    pub fn time_out(&self, now_ms: i64) -> Option<Transaction> {
-        (self.timeout_at_ms()? < now_ms).then(|| self.fenced_abort(now_ms))
+    pub fn time_out(&self, now: Now) -> Option<Transaction> {
+        (self.deadline_ms? < now.monotonic_ms).then(|| self.fenced_abort(now.wall_ms))
     }
 
     /// Whether this transactional id has been idle for `expiration_ms`, so that
@@ -422,6 +436,12 @@ impl Transaction {
                 assert!(!has_partitions, "{state:?} with partitions");
             }
         }
+        assert_eq!(
+            self.deadline_ms.is_some(),
+            state == TransactionState::Ongoing,
+            "{state:?} with the deadline {:?}",
+            self.deadline_ms
+        );
         assert_eq!(
             self.producer_id == NO_PRODUCER_ID,
             self.producer_epoch == NO_PRODUCER_EPOCH,

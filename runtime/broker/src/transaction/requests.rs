@@ -117,7 +117,7 @@ impl TransactionCoordinator {
             return Ok(Step::Done(Assigned::Expired));
         }
         loop {
-            let now_ms = self.now_ms();
+            let now_ms = self.now().wall_ms;
             match state.transaction.init_producer_id(request, now_ms)? {
                 InitDecision::Repeat(producer) => {
                     return Ok(Step::Done(Assigned::Producer(producer, state.last_lsn)));
@@ -152,15 +152,15 @@ impl TransactionCoordinator {
         let entry = self.known_entry(id).await?;
         let lsn = self
             .look(&entry, |state| {
-                let now_ms = self.now_ms();
+                let now = self.now();
                 match state
                     .transaction
-                    .add_partitions(producer, partitions, now_ms)?
+                    .add_partitions(producer, partitions, now)?
                 {
                     AddDecision::Known => Ok(Step::Done(state.last_lsn)),
                     AddDecision::Wait => Ok(Step::Wait),
                     AddDecision::Add(next) => {
-                        let lsn = entry.append(state, next, now_ms)?;
+                        let lsn = entry.append(state, next, now.wall_ms)?;
                         self.watch_timeout(&entry, &state.transaction);
                         Ok(Step::Done(Some(lsn)))
                     }
@@ -278,7 +278,10 @@ impl TransactionCoordinator {
         let entry = self.known_entry(id).await?;
         let lsn: Option<Lsn> = self
             .look(&entry, |state| {
-                match state.transaction.end(producer, commit, self.now_ms())? {
+                match state
+                    .transaction
+                    .end(producer, commit, self.now().wall_ms)?
+                {
                     EndDecision::Repeat => Ok(Step::Done(state.last_lsn)),
                     EndDecision::Prepare(prepare) => {
                         Ok(match self.decide(&entry, state, prepare)? {

@@ -77,10 +77,12 @@ pub fn value(transaction: &Transaction) -> Result<Bytes, EncodeError> {
 }
 
 /// Reads a record: the transactional id, and its transaction unless the record
-/// is a tombstone.
+/// is a tombstone. An open one has its whole time-out from `now_ms` on, by the
+/// monotonic clock.
 pub fn read(
     key: Bytes,
     value: Option<Bytes>,
+    now_ms: i64,
 ) -> Result<(String, Option<Transaction>), StoredTransactionError> {
     let TransactionLogKey { transactional_id } = TransactionLogKey::from_bytes(key)?;
     let Some(value) = value else {
@@ -106,7 +108,7 @@ pub fn read(
                 .map(move |partition| TopicPartition::new(name.clone(), partition))
         })
         .collect();
-    let transaction = Transaction {
+    let mut transaction = Transaction {
         producer_id: value.producer_id,
         previous_producer_id: value.previous_producer_id,
         producer_epoch: value.producer_epoch,
@@ -116,8 +118,12 @@ pub fn read(
         partitions,
         start_ms: value.transaction_start_timestamp_ms,
         last_update_ms: value.transaction_last_update_timestamp_ms,
+        deadline_ms: None,
         failed_fence: false,
     };
+    if state == TransactionState::Ongoing {
+        transaction.deadline_ms = Some(transaction.deadline_from(now_ms));
+    }
     if !is_consistent(&transaction) {
         return Err(StoredTransactionError::Inconsistent {
             transactional_id,
@@ -160,6 +166,7 @@ mod tests {
             partitions,
             start_ms: if open { 99 } else { -1 },
             last_update_ms: 100,
+            deadline_ms: (state == TransactionState::Ongoing).then_some(60_007),
             ..Transaction::default()
         }
     }
@@ -179,6 +186,7 @@ mod tests {
             let (id, read) = read(
                 key("p/clean/0").unwrap(),
                 Some(value(&transaction).unwrap()),
+                7,
             )
             .unwrap();
             assert_eq!(id, "p/clean/0");
@@ -189,7 +197,7 @@ mod tests {
     #[test]
     fn a_tombstone_names_its_id() {
         assert_eq!(
-            read(key("gone").unwrap(), None).unwrap(),
+            read(key("gone").unwrap(), None, 7).unwrap(),
             ("gone".to_owned(), None)
         );
     }
@@ -197,7 +205,7 @@ mod tests {
     #[test]
     fn nonsense_is_an_error_and_never_a_panic() {
         let refuse = |transaction: &Transaction| {
-            read(key("x").unwrap(), Some(value(transaction).unwrap())).unwrap_err()
+            read(key("x").unwrap(), Some(value(transaction).unwrap()), 7).unwrap_err()
         };
         let mut no_partitions = transaction(TransactionState::PrepareCommit);
         no_partitions.partitions.clear();
@@ -216,9 +224,9 @@ mod tests {
                 .unwrap();
         stranger.transaction_status = 9;
         assert!(matches!(
-            read(key("x").unwrap(), Some(stranger.to_bytes(1).unwrap())),
+            read(key("x").unwrap(), Some(stranger.to_bytes(1).unwrap()), 7),
             Err(StoredTransactionError::Status { status: 9, .. })
         ));
-        assert!(read(Bytes::from_static(&[0, 0, 0, 9]), None).is_err());
+        assert!(read(Bytes::from_static(&[0, 0, 0, 9]), None, 7).is_err());
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_log::clock::Clock;
 use millstream_log::testing::{Fault, FaultyCall};
 use millstream_log::{FlushMode, VerificationGuard};
 use millstream_records::NO_SEQUENCE;
@@ -13,12 +14,13 @@ use tokio::task::JoinHandle;
 use super::{Durability, Producer};
 use crate::InternalTopic;
 use crate::coordinator::testing::TestNode;
-use crate::coordinator::{Ports, TopicPartition, batch_of, partition_for};
+use crate::coordinator::{Background, Ports, TopicPartition, batch_of, partition_for};
 use crate::group::{Committer, OffsetToCommit};
 
 const ID: &str = "p/clean/0";
 const GROUP: &str = "millstream.p.clean";
 const DAY: Duration = Duration::from_secs(86_400);
+const HOUR_MS: i64 = 3_600_000;
 
 fn out() -> TopicPartition {
     TopicPartition::new("out", 0)
@@ -191,11 +193,9 @@ async fn answers_to_clients_wait_for_the_flush() {
     let held = node.fs.hold_syncs();
     let added = add_later(&node, producer);
     let groups = Arc::clone(&node.groups);
-    let committed = tokio::spawn(async move {
-        groups
-            .commit_offsets(GROUP, NO_MEMBER, None, vec![offset(9)])
-            .await
-    });
+    let offsets = vec![offset(9)];
+    let committed =
+        tokio::spawn(async move { groups.commit_offsets(GROUP, NO_MEMBER, None, offsets).await });
     a_while().await;
     assert!(!added.is_finished() && !committed.is_finished());
     assert_eq!(position(&node, true).await, Ok(None), "not yet committed");
@@ -238,25 +238,89 @@ async fn an_overdue_transaction_is_aborted_by_the_clock() {
     );
 }
 
+/// An administrator, or a time server, sets the clock by an hour.
 #[tokio::test]
-async fn the_clock_runs_on_over_a_restart() {
-    let node = TestNode::new(FlushMode::Os, true);
-    let producer = init(&node).await;
-    open(&node, producer).await;
-    let node = node.reloaded();
-    node.clock.advance(Duration::from_millis(60_001));
-    // The first who asks loads the partition, and with it the deadline.
-    let known = node
-        .transactions
-        .verify_partition(ID, producer, &out())
-        .await;
-    assert_eq!(known, Ok(()));
-    node.transactions.abort_overdue().await;
-    // The group's partition has to be loaded first, which a task of ours does.
-    while !is_stable(&node) {
-        a_while().await;
+async fn a_wall_clock_that_jumps_aborts_no_transaction_and_puts_none_off() {
+    for jump_ms in [HOUR_MS, -HOUR_MS] {
+        let node = TestNode::new(FlushMode::Os, true);
+        let producer = init(&node).await;
+        open(&node, producer).await;
+        node.clock.advance(Duration::from_millis(55_000));
+        node.clock.set_date(node.clock.now_ms() + jump_ms);
+        node.transactions.abort_overdue().await;
+        assert!(!is_stable(&node), "{jump_ms}");
+        assert_eq!(
+            node.transactions.run_due().await,
+            Some(5_001),
+            "the timer sleeps as long as before"
+        );
+        node.clock.advance(Duration::from_millis(5_000));
+        node.transactions.abort_overdue().await;
+        assert!(!is_stable(&node), "{jump_ms}: not a moment too early");
+        node.clock.advance(Duration::from_millis(1));
+        node.transactions.abort_overdue().await;
+        assert!(is_stable(&node), "{jump_ms}");
+        assert_eq!(position(&node, true).await, Ok(None));
     }
-    assert_eq!(position(&node, true).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_transaction_that_outlives_a_jump_of_the_wall_clock_commits() {
+    for jump_ms in [HOUR_MS, -HOUR_MS] {
+        let node = TestNode::new(FlushMode::Journal, true);
+        let producer = init(&node).await;
+        open(&node, producer).await;
+        node.clock.set_date(node.clock.now_ms() + jump_ms);
+        node.transactions.abort_overdue().await;
+        assert_eq!(node.transactions.end(ID, producer, true).await, Ok(()));
+        assert_eq!(position(&node, true).await, Ok(Some(5)), "{jump_ms}");
+    }
+}
+
+/// Its record has wall times only, which say nothing about how long it was open.
+#[tokio::test]
+async fn an_open_transaction_has_its_whole_time_out_again_after_a_start() {
+    for jump_ms in [0, HOUR_MS, -HOUR_MS] {
+        let node = TestNode::new(FlushMode::Os, true);
+        let producer = init(&node).await;
+        open(&node, producer).await;
+        node.clock.advance(Duration::from_millis(59_000));
+        node.clock.set_date(node.clock.now_ms() + jump_ms);
+        let node = node.reloaded();
+        // The first who asks loads the partition, and with it the deadline.
+        let known = node
+            .transactions
+            .verify_partition(ID, producer, &out())
+            .await;
+        assert_eq!(known, Ok(()));
+        node.clock.advance(Duration::from_millis(60_000));
+        node.transactions.abort_overdue().await;
+        assert!(!is_stable(&node), "{jump_ms}");
+        node.clock.advance(Duration::from_millis(1));
+        node.transactions.abort_overdue().await;
+        // The group's partition has to be loaded first, which a task of ours does.
+        while !is_stable(&node) {
+            a_while().await;
+        }
+        assert_eq!(position(&node, true).await, Ok(None));
+    }
+}
+
+/// Its data wait for the disk; the timer must not spin meanwhile.
+#[tokio::test]
+async fn an_overdue_transaction_that_is_being_decided_is_left_alone() {
+    let node = TestNode::new(FlushMode::Journal, false);
+    let producer = init(&node).await;
+    let held = node.fs.hold_syncs();
+    open(&node, producer).await;
+    let end = commit_later(&node, producer);
+    a_while().await;
+    node.clock.advance(Duration::from_millis(60_001));
+    let looked = tokio::time::timeout(Duration::from_secs(5), node.transactions.abort_overdue());
+    assert!(looked.await.is_ok(), "it looks again later");
+    drop(held);
+    end.await.unwrap().unwrap();
+    assert_eq!(position(&node, true).await, Ok(Some(5)));
 }
 
 #[tokio::test]

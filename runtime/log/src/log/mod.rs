@@ -252,11 +252,13 @@ impl Log {
         epoch: i16,
         base_sequence: i32,
     ) -> Option<VerificationGuard> {
-        let now_ms = self.shared.clock.now_ms();
-        self.appender
-            .lock()
-            .producers
-            .verification_guard(producer_id, epoch, base_sequence, now_ms)
+        let monotonic_ms = self.shared.clock.monotonic_ms();
+        self.appender.lock().producers.verification_guard(
+            producer_id,
+            epoch,
+            base_sequence,
+            monotonic_ms,
+        )
     }
 
     /// Notifies `notify` (one waiter, or a permit) whenever log end, high watermark or last stable offset may have
@@ -297,11 +299,13 @@ impl Log {
         self.appender.lock().last_lsn = lsn;
     }
 
-    pub(crate) fn remove_expired_producers(&self, now_ms: i64, expiration_ms: i64) {
+    pub(crate) fn remove_expired_producers(&self, expiration_ms: i64) {
+        let clock = &self.shared.clock;
+        let (now_ms, monotonic_ms) = (clock.now_ms(), clock.monotonic_ms());
         self.appender
             .lock()
             .producers
-            .remove_expired(now_ms, expiration_ms);
+            .remove_expired(now_ms, monotonic_ms, expiration_ms);
     }
 
     /// The segment that holds `offset`, and all later ones.

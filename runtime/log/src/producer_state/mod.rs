@@ -69,29 +69,33 @@ impl ProducerStates {
     }
 
     /// The guard that the first batch of a transaction must bring, or none when the transaction is open already.
+    /// `monotonic_ms` is the time by the monotonic clock.
     pub(crate) fn verification_guard(
         &mut self,
         producer_id: i64,
         epoch: i16,
         base_sequence: i32,
-        now_ms: i64,
+        monotonic_ms: i64,
     ) -> Option<VerificationGuard> {
         if self.has_ongoing_transaction(producer_id, epoch) {
             return None;
         }
         Some(
             self.verifications
-                .guard(producer_id, epoch, base_sequence, now_ms),
+                .guard(producer_id, epoch, base_sequence, monotonic_ms),
         )
     }
 
-    /// Forgets producers without an open transaction whose last append is older than `expiration_ms`.
-    pub(crate) fn remove_expired(&mut self, now_ms: i64, expiration_ms: i64) {
-        let is_fresh = |then: i64| now_ms.saturating_sub(then) < expiration_ms;
+    /// Forgets producers without an open transaction whose last append is older than `expiration_ms`, and guards that
+    /// were handed out so long ago. The former have their time from their batches, by the wall clock; the latter live
+    /// in memory only, and a clock that is set must not make one worthless between the question and the append.
+    pub(crate) fn remove_expired(&mut self, now_ms: i64, monotonic_ms: i64, expiration_ms: i64) {
+        let is_fresh = |now: i64, then: i64| now.saturating_sub(then) < expiration_ms;
         self.producers.retain(|_, entry| {
-            entry.transaction_first_offset.is_some() || is_fresh(entry.last_timestamp)
+            entry.transaction_first_offset.is_some() || is_fresh(now_ms, entry.last_timestamp)
         });
-        self.verifications.retain(is_fresh);
+        self.verifications
+            .retain(|created_ms| is_fresh(monotonic_ms, created_ms));
     }
 
     /// The last stable offset of a log in which only the transaction of `producer_id` has just ended

@@ -392,13 +392,16 @@ fn silent_producers_are_forgotten_unless_a_transaction_is_open() {
         guard,
     )
     .unwrap();
-    states.remove_expired(5000 + 99, 100);
+    states.remove_expired(5000 + 99, 0, 100);
     assert!(states.get(1).is_some());
-    states.remove_expired(5000 + 100, 100);
+    states.remove_expired(5000 + 100, 0, 100);
     assert!(states.get(1).is_none());
     assert!(states.get(2).is_some());
     let guard = states.verification_guard(3, 0, 0, 1);
-    states.remove_expired(101, 100);
+    // A guard has its age by the monotonic clock.
+    states.remove_expired(i64::MAX, 100, 100);
+    assert_eq!(states.verification_guard(3, 0, 0, 100), guard);
+    states.remove_expired(0, 101, 100);
     assert_ne!(
         states.verification_guard(3, 0, 0, 102),
         guard,

@@ -21,6 +21,7 @@ struct Verification {
     epoch: i16,
     /// The lowest first sequence that asked: a later batch of the producer may not overtake it.
     lowest_sequence: i32,
+    /// By the monotonic clock.
     created_ms: i64,
 }
 
@@ -36,7 +37,7 @@ impl Verifications {
         producer_id: i64,
         epoch: i16,
         base_sequence: i32,
-        now_ms: i64,
+        monotonic_ms: i64,
     ) -> VerificationGuard {
         let entry = self
             .entries
@@ -45,7 +46,7 @@ impl Verifications {
                 guard: VerificationGuard::unique(),
                 epoch,
                 lowest_sequence: base_sequence,
-                created_ms: now_ms,
+                created_ms: monotonic_ms,
             });
         if epoch > entry.epoch {
             entry.epoch = epoch;

@@ -207,9 +207,8 @@ impl LogStore {
     /// Closes idle files and forgets producers that have long been silent.
     pub(super) fn sweep(&self) {
         self.shared.open_files.close_idle();
-        let now_ms = self.shared.clock.now_ms();
         for log in self.logs() {
-            log.remove_expired_producers(now_ms, self.producer_id_expiration_ms());
+            log.remove_expired_producers(self.producer_id_expiration_ms());
         }
     }
 }

@@ -8,7 +8,9 @@ use super::*;
 
 struct Walk {
     random: Random,
+    /// The wall clock, which also jumps back.
     now: i64,
+    monotonic_ms: i64,
     transaction: Transaction,
     /// Every producer that was given out, oldest first.
     given: Vec<Producer>,
@@ -25,13 +27,25 @@ impl Walk {
         assert!(moved_on, "{before:?} became {after:?}");
     }
 
+    fn both(&self) -> Now {
+        Now {
+            monotonic_ms: self.monotonic_ms,
+            wall_ms: self.now,
+        }
+    }
+
     fn some_producer(&mut self) -> Option<Producer> {
         let back = usize::try_from(self.random.below(3)).unwrap();
         self.given.iter().rev().nth(back).copied()
     }
 
     fn step(&mut self) {
-        self.now += i64::try_from(self.random.below(20_000)).unwrap();
+        let passed = i64::try_from(self.random.below(20_000)).unwrap();
+        self.monotonic_ms += passed;
+        self.now += passed;
+        if self.random.chance(5) {
+            self.now = i64::try_from(self.random.below(1_000_000)).unwrap();
+        }
         match self.random.below(12) {
             0..=1 => self.init(),
             2..=4 => self.add(),
@@ -42,7 +56,7 @@ impl Walk {
                 }
             }
             10 => {
-                if let Some(next) = self.transaction.time_out(self.now) {
+                if let Some(next) = self.transaction.time_out(self.both()) {
                     if self.random.chance(70) {
                         self.install(next);
                     } else if !self.transaction.failed_fence {
@@ -111,7 +125,7 @@ impl Walk {
         let partitions = [TopicPartition::new("out", index)];
         let result = self
             .transaction
-            .add_partitions(producer, &partitions, self.now);
+            .add_partitions(producer, &partitions, self.both());
         self.assert_fenced_unless_present(producer, result.is_ok());
         if let Ok(AddDecision::Add(next)) = result {
             self.install(next);
@@ -154,6 +168,7 @@ fn every_walk_stays_valid_and_fences_the_older() {
         let mut walk = Walk {
             random: Random::new(seed),
             now: 1_000,
+            monotonic_ms: 0,
             transaction: Transaction::default(),
             given: Vec::new(),
             next_id: 100,

@@ -1,6 +1,8 @@
 use super::*;
 
 const NOW: i64 = 1_000_000;
+/// What the monotonic clock shows meanwhile.
+const MONOTONIC: i64 = 500;
 const TIMEOUT: i32 = 60_000;
 
 fn partition(index: i32) -> TopicPartition {
@@ -22,10 +24,18 @@ fn at(state: TransactionState) -> Transaction {
         },
         start_ms: if open { NOW - 10 } else { NO_TIMESTAMP },
         last_update_ms: NOW - 10,
+        deadline_ms: (state == Ongoing).then_some(MONOTONIC + i64::from(TIMEOUT)),
         ..Transaction::default()
     };
     transaction.validate();
     transaction
+}
+
+fn now(wall_ms: i64, monotonic_ms: i64) -> Now {
+    Now {
+        monotonic_ms,
+        wall_ms,
+    }
 }
 
 fn producer(id: i64, epoch: i16) -> Producer {
@@ -145,6 +155,43 @@ fn an_exhausted_epoch_rotates_the_producer_id_and_knows_the_repetition() {
     );
 }
 
+/// It initialises again inside its transaction, with the last epoch that a producer gets, and repeats that request
+/// after a time-out. The epoch that fenced it is the last of all, and nobody could fence it in turn.
+#[test]
+fn the_last_epoch_of_all_is_given_to_nobody() {
+    let mut open = at(Ongoing);
+    open.producer_epoch = EXHAUSTED_EPOCH;
+    let own = Some(producer(7, EXHAUSTED_EPOCH));
+    let Ok(InitDecision::Abort(fenced)) = open.init_producer_id(&init(own), NOW) else {
+        panic!("no abort");
+    };
+    assert_eq!(fenced.producer_epoch, i16::MAX);
+    let done = fenced.complete(NOW).unwrap();
+    assert_eq!(
+        done.init_producer_id(&init(own), NOW),
+        Ok(InitDecision::NeedProducerId)
+    );
+    let request = InitRequest {
+        fresh_producer_id: Some(8),
+        ..init(own)
+    };
+    let rotated = assigned(&done, &request);
+    assert_eq!(rotated.producer(), producer(8, 0));
+    // And its repetition is known.
+    assert_eq!(
+        rotated.init_producer_id(&init(own), NOW),
+        Ok(InitDecision::Repeat(producer(8, 0)))
+    );
+}
+
+#[test]
+fn a_record_of_the_last_epoch_of_all_is_aborted_without_a_fence() {
+    let mut open = at(Ongoing);
+    open.producer_epoch = i16::MAX;
+    let aborted = open.time_out(now(NOW, i64::MAX)).unwrap();
+    assert_eq!(aborted.producer(), producer(7, i16::MAX));
+}
+
 #[test]
 fn an_open_transaction_is_aborted_under_a_bumped_epoch() {
     let open = at(Ongoing);
@@ -165,7 +212,7 @@ fn an_open_transaction_is_aborted_under_a_bumped_epoch() {
         Err(ErrorCode::ProducerFenced)
     );
     assert_eq!(
-        done.add_partitions(forerunner, &[partition(0)], NOW),
+        done.add_partitions(forerunner, &[partition(0)], now(NOW, MONOTONIC)),
         Err(ErrorCode::ProducerFenced)
     );
     assert_eq!(
@@ -222,7 +269,7 @@ fn a_decided_outcome_is_waited_for() {
             Ok(InitDecision::Wait)
         );
         assert_eq!(
-            prepared.add_partitions(producer(7, 3), &[partition(1)], NOW),
+            prepared.add_partitions(producer(7, 3), &[partition(1)], now(NOW, MONOTONIC)),
             Ok(AddDecision::Wait)
         );
         assert_eq!(prepared.verify(producer(7, 3), &partition(0)), Ok(None));
@@ -278,7 +325,7 @@ fn only_the_present_producer_may_act() {
             let transaction = at(state);
             assert_eq!(transaction.end(who, true, NOW), Err(error));
             assert_eq!(
-                transaction.add_partitions(who, &[partition(0)], NOW),
+                transaction.add_partitions(who, &[partition(0)], now(NOW, MONOTONIC)),
                 Err(error)
             );
             assert_eq!(transaction.verify(who, &partition(0)), Err(error));
@@ -294,22 +341,25 @@ fn only_the_present_producer_may_act() {
 fn partitions_are_added_once() {
     let mut transaction = at(CompleteCommit);
     let Ok(AddDecision::Add(next)) =
-        transaction.add_partitions(producer(7, 3), &[partition(0)], NOW)
+        transaction.add_partitions(producer(7, 3), &[partition(0)], now(NOW, MONOTONIC))
     else {
         panic!("not added");
     };
     assert_eq!(next.start_ms, NOW);
     transaction.install(next);
     assert_eq!(
-        transaction.add_partitions(producer(7, 3), &[partition(0)], NOW + 1),
+        transaction.add_partitions(producer(7, 3), &[partition(0)], now(NOW, MONOTONIC)),
         Ok(AddDecision::Known)
     );
-    let Ok(AddDecision::Add(next)) =
-        transaction.add_partitions(producer(7, 3), &[partition(0), partition(1)], NOW + 2)
-    else {
+    let Ok(AddDecision::Add(next)) = transaction.add_partitions(
+        producer(7, 3),
+        &[partition(0), partition(1)],
+        now(NOW + 2, MONOTONIC + 2),
+    ) else {
         panic!("not added");
     };
     assert_eq!(next.start_ms, NOW, "the transaction keeps its start");
+    assert_eq!(next.deadline_ms, at(Ongoing).deadline_ms);
     assert_eq!(next.partitions.len(), 2);
 }
 
@@ -332,14 +382,17 @@ fn verification_needs_an_open_transaction_with_the_partition() {
 #[test]
 fn overdue_transactions_are_aborted_and_their_producer_fenced() {
     let open = at(Ongoing);
-    let due = open.timeout_at_ms().unwrap();
-    assert_eq!(due, open.start_ms + i64::from(TIMEOUT));
-    assert_eq!(open.time_out(due), None);
-    let aborted = open.time_out(due + 1).unwrap();
+    let due = MONOTONIC + i64::from(TIMEOUT);
+    // Where the wall clock stands makes no difference.
+    for wall_ms in [0, NOW, i64::MAX] {
+        assert_eq!(open.time_out(now(wall_ms, due)), None);
+    }
+    let aborted = open.time_out(now(NOW, due + 1)).unwrap();
+    aborted.validate();
     assert_eq!(aborted.state, PrepareAbort);
     assert_eq!(aborted.producer(), producer(7, 4));
     for state in [Empty, PrepareCommit, CompleteCommit] {
-        assert_eq!(at(state).time_out(i64::MAX), None);
+        assert_eq!(at(state).time_out(now(i64::MAX, i64::MAX)), None);
     }
 }
 
