@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use millstream_cluster::{
     ChangeError, Image, TopicError, TopicImage, TopicSpec, create_topic, delete_topics,
 };
+use millstream_log::failpoint;
 use millstream_wire::ErrorCode;
 use uuid::Uuid;
 
@@ -67,6 +68,7 @@ impl Broker {
         };
         match self.cluster().change(decide).await {
             Ok((image, verdicts)) => {
+                failpoint::hit("topic.after_creation");
                 let result = |(spec, verdict): (&TopicSpec, Result<(), TopicError>)| {
                     verdict.map_err(|error| TopicFailure::from(ChangeError::Refused(error)))?;
                     found(&image, &spec.name)
@@ -147,19 +149,50 @@ impl Broker {
             let records = delete_topics(image, &[name])?;
             Ok((records, image.topic(name).cloned()))
         };
+        self.before_topics_go().await;
+        failpoint::hit("topic.before_removal");
         let (image, topic) = self
             .cluster()
             .change(decide)
             .await
             .map_err(TopicFailure::from)?;
+        failpoint::hit("topic.after_removal");
         let topic = topic.ok_or_else(|| unknown(name))?;
-        self.partitions()
-            .remove(&topic, &image)
-            .map_err(|code| TopicFailure {
-                code,
-                message: format!("topic {name} is deleted, but its files could not be removed"),
-            })?;
+        self.after_topics_went(std::slice::from_ref(&topic), &image)?;
         Ok(topic)
+    }
+
+    /// To be waited for before the metadata lose topics; afterwards comes [`Broker::after_topics_went`]. Offsets whose
+    /// records do not name their topic belong to the one that is there when they are read, so all are read before it
+    /// goes. A partition that cannot be read hands out no offsets either, and holds up no deletion.
+    pub(crate) async fn before_topics_go(&self) {
+        if let Err(error) = self.groups().load_all().await {
+            tracing::warn!(%error, "not all groups can be read while a topic is deleted");
+        }
+    }
+
+    /// What follows when the metadata have lost topics: their offsets, and then their files.
+    pub(crate) fn after_topics_went(
+        &self,
+        topics: &[Arc<TopicImage>],
+        image: &Image,
+    ) -> Result<(), TopicFailure> {
+        let ids: Vec<Uuid> = topics.iter().map(|topic| topic.id).collect();
+        self.groups().topics_deleted(&ids);
+        failpoint::hit("topic.before_files");
+        let mut result = Ok(());
+        for topic in topics {
+            let removed = self.partitions().remove(topic, image);
+            result = result.and(removed.map_err(|code| TopicFailure {
+                code,
+                message: format!(
+                    "topic {} is deleted, but its files could not be removed",
+                    topic.name
+                ),
+            }));
+        }
+        failpoint::hit("topic.after_files");
+        result
     }
 }
 

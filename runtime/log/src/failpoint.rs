@@ -122,6 +122,26 @@ const NAMES: &[(&str, &str)] = &[
         "the completion is appended, nobody was told",
     ),
     (
+        "topic.before_removal",
+        "a topic is about to be deleted, the metadata have it",
+    ),
+    (
+        "topic.after_removal",
+        "a topic is deleted from the metadata, its offsets and files are there",
+    ),
+    (
+        "topic.before_files",
+        "the groups know of a topic's deletion, its files are there",
+    ),
+    (
+        "topic.after_files",
+        "a deleted topic's files are gone, nobody was told",
+    ),
+    (
+        "topic.after_creation",
+        "topics are created in the metadata, nobody was told",
+    ),
+    (
         "group.after_offsets",
         "offsets of a transaction are appended, the transaction is open",
     ),

@@ -11,6 +11,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use millstream_records::Compression;
+use uuid::Uuid;
 
 /// The compacted topic in which sources keep their progress, one record per source:
 /// key `<pipeline id>/<source>`, value the progress as JSON. Written in the transaction that
@@ -47,7 +48,8 @@ pub trait Engine: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<TaskLease, PortError>> + Send;
 
     /// The committed offsets of a group, in the order of `partitions`; `None` where nothing was
-    /// ever committed. Reads with `require_stable`: [`PortError::UnstableOffsets`] while a
+    /// ever committed in the present topic of that name. To be asked for after the inputs were opened:
+    /// an input of a topic that was made anew in between reads nothing. Reads with `require_stable`: [`PortError::UnstableOffsets`] while a
     /// transaction that commits one of them is undecided.
     fn committed(
         &self,
@@ -84,6 +86,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
 /// One partition, read as a stage task reads: committed records, and on the log's own node also
 /// those that are appended and not flushed yet (`Isolation::CommittedUnflushed`, DESIGN §6 rule 5).
 pub trait InputPartition: Send + Sync + 'static {
+    /// The id of the topic that is read. When the topic is deleted, reads and waits end with
+    /// [`PortError::Gone`], whatever has its name then.
+    fn topic_id(&self) -> Uuid;
+
     /// Whole batches from the one that contains `offset` on, at least one when there is one,
     /// none at or beyond the last stable offset; about `max_bytes`. The first batch may begin
     /// before `offset`. [`PortError::OffsetOutOfRange`] outside `log_start..=log_end`.
@@ -111,16 +117,17 @@ pub trait Transaction: Send {
     /// Appends one finished batch (uncompressed or compressed, transactional, carrying the lease's
     /// producer id, epoch and the sequence that the caller counts per partition). The partition is
     /// registered in the transaction before its first data. Base offset and leader epoch may be
-    /// assigned in place. After [`PortError::NotLeader`] nothing was appended, and the same batch
+    /// assigned in place. [`PortError::Gone`] when the topic is there no more. After [`PortError::NotLeader`] nothing was appended, and the same batch
     /// may be given again.
     fn append(
         &mut self,
-        topic: &str,
+        topic: TopicRef<'_>,
         partition: i32,
         batch: &mut [u8],
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// Adds the positions of the lease's group: the offsets of the next records to read.
+    /// [`PortError::Gone`] when one is of a topic that is there no more.
     fn offsets(
         &mut self,
         positions: &[Position],
@@ -132,6 +139,14 @@ pub trait Transaction: Send {
 
     /// Aborts. `Ok` means that the lease may begin another transaction.
     fn abort(self) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
+/// A topic by name and id. What a task has found out about a topic holds for that topic alone, and
+/// not for another one that gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicRef<'t> {
+    pub name: &'t str,
+    pub id: Uuid,
 }
 
 /// A topic to create.
@@ -147,6 +162,8 @@ pub struct TopicSpec {
 /// What is known about an existing topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
+    /// Another one after the topic was deleted and made anew.
+    pub id: Uuid,
     pub partitions: i32,
     /// The largest batch that the topic takes, in bytes (`max.message.bytes`).
     pub message_bytes_max: usize,
@@ -200,6 +217,8 @@ pub struct TaskLease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub topic: String,
+    /// The topic that was read.
+    pub topic_id: Uuid,
     pub partition: i32,
     pub offset: i64,
 }
@@ -242,6 +261,9 @@ pub enum PortError {
     UnstableOffsets { group: String },
     #[error("there is no topic {topic}")]
     NotFound { topic: String },
+    /// Another topic may have its name by now: acquire the task anew and look.
+    #[error("topic {topic} was deleted while it was in use")]
+    Gone { topic: String },
     #[error(
         "offset {offset} of {topic}-{partition} is not there (the log holds {log_start} to {log_end})"
     )]

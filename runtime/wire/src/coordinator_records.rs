@@ -43,7 +43,9 @@ structs! {
         pub partition: i32,
     }
 
-    /// Value of a committed offset. Kafka writes version 3, and 1 when an expiry is given.
+    /// Value of a committed offset. Version 1 has a client's own expiry, version 4 the topic's id.
+    /// `client_expire_timestamp` is ours, so that version 4 can have both: Kafka passes over a tag
+    /// that it does not know, and the number is far from those that it gives.
     pub struct OffsetCommitValue {
         pub offset: i64,
         pub leader_epoch: i32 = -1 => [since(3).ignorable()],
@@ -51,6 +53,7 @@ structs! {
         pub commit_timestamp: i64,
         pub expire_timestamp: i64 = -1 => [since(1).until(1).ignorable()],
         pub topic_id: uuid::Uuid => [since(4).tag(0).ignorable()],
+        pub client_expire_timestamp: i64 = -1 => [since(4).tag(10_000).ignorable()],
     }
 
     /// Key of a classic group's metadata, record type 2.

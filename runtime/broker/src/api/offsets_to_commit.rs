@@ -9,6 +9,8 @@ use millstream_wire::{
     },
 };
 
+use uuid::Uuid;
+
 use crate::{coordinator::TopicPartition, group::OffsetToCommit};
 
 /// All partitions of a request by topic, and whether they exist.
@@ -23,7 +25,9 @@ impl Asked {
         let mut offsets = Vec::new();
         let mut asked = Vec::new();
         for OffsetCommitRequestTopic { name, partitions } in topics {
-            let count = image.topic(&name).map_or(0, |topic| topic.partitions.len());
+            let topic = image.topic(&name);
+            let (topic_id, count) =
+                topic.map_or((Uuid::nil(), 0), |topic| (topic.id, topic.partitions.len()));
             let exists = |index: i32| usize::try_from(index).is_ok_and(|index| index < count);
             let mut known = Vec::with_capacity(partitions.len());
             for one in partitions {
@@ -32,6 +36,7 @@ impl Asked {
                 if exists(index) {
                     offsets.push(OffsetToCommit {
                         partition: TopicPartition::new(name.clone(), index),
+                        topic_id,
                         offset: one.committed_offset,
                         leader_epoch: one.committed_leader_epoch,
                         metadata: one.committed_metadata.unwrap_or_default(),
@@ -72,7 +77,6 @@ impl Asked {
 mod tests {
     use millstream_cluster::MetadataRecord;
     use millstream_wire::offset_commit::OffsetCommitRequestPartition;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -105,6 +109,7 @@ mod tests {
         };
         let (offsets, asked) = Asked::part(&image, [topic("u", &[0]), topic("t", &[-1, 0, 1])]);
         assert_eq!(offsets.len(), 1);
+        assert_eq!(offsets[0].topic_id, topic_id);
         let unknown = ErrorCode::UnknownTopicOrPartition.code();
         let answers: Vec<_> = asked
             .answers(vec![ErrorCode::None])

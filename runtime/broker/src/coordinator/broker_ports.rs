@@ -3,8 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use millstream_wire::ErrorCode;
+use uuid::Uuid;
 
-use super::{BoxFuture, LedLog, Ports};
+use super::{BoxFuture, LedLog, Ports, TopicPartition};
 use crate::InternalTopic;
 use crate::broker::Broker;
 
@@ -57,6 +58,21 @@ impl Ports for BrokerPorts {
                 .ok()
                 .filter(|count| *count > 0)
                 .ok_or(ErrorCode::CoordinatorNotAvailable)
+        })
+    }
+
+    fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        let image = self.broker().ok()?.cluster().image();
+        image.topic(topic).map(|topic| topic.id)
+    }
+
+    fn has_partition(&self, partition: &TopicPartition) -> bool {
+        self.broker().is_ok_and(|broker| {
+            let image = broker.cluster().image();
+            let count = image
+                .topic(&partition.topic)
+                .map_or(0, |topic| topic.partitions.len());
+            usize::try_from(partition.partition).is_ok_and(|index| index < count)
         })
     }
 

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use millstream_wire::ErrorCode;
+use uuid::Uuid;
 
-use super::LedLog;
+use super::{LedLog, TopicPartition};
 use crate::InternalTopic;
 
 /// A boxed future; what these ports do asynchronously is rare.
@@ -22,6 +23,12 @@ pub(crate) trait Ports: Send + Sync + 'static {
 
     /// Creates the internal topic when it does not exist; its partition count.
     fn ensure(&self, topic: InternalTopic) -> BoxFuture<'_, Result<i32, ErrorCode>>;
+
+    /// The id of the topic that has this name now.
+    fn topic_id(&self, topic: &str) -> Option<Uuid>;
+
+    /// Whether there is this partition now.
+    fn has_partition(&self, partition: &TopicPartition) -> bool;
 
     /// Whether the group is the one of a deployed stage, be a task of it
     /// running or not. Yes, when it cannot be told.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use millstream_log::testing::{ManualClock, SimFs};
 use millstream_log::{FlushMode, LogConfig, LogId, LogStore, StoreOptions};
@@ -10,7 +10,7 @@ use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{BoxFuture, LedLog, Ports};
+use super::{BoxFuture, LedLog, Ports, TopicPartition};
 use crate::group::GroupCoordinator;
 use crate::transaction::TransactionCoordinator;
 use crate::{BrokerConfig, InternalTopic};
@@ -23,6 +23,7 @@ pub(crate) const START_MS: i64 = 1_700_000_000_000;
 pub(crate) struct TestPorts {
     store: Arc<LogStore>,
     topics: Mutex<BTreeMap<String, Uuid>>,
+    next_topic_id: AtomicU64,
     sole_replica: bool,
     next_producer_id: AtomicI64,
     stage_groups: Mutex<BTreeSet<String>>,
@@ -61,6 +62,14 @@ impl Ports for TestPorts {
         Box::pin(async { Ok(PARTITIONS) })
     }
 
+    fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.topics.lock().get(topic).copied()
+    }
+
+    fn has_partition(&self, partition: &TopicPartition) -> bool {
+        self.topic_id(&partition.topic).is_some() && (0..PARTITIONS).contains(&partition.partition)
+    }
+
     fn is_stage_group(&self, group: &str) -> bool {
         self.stage_groups.lock().contains(group)
     }
@@ -78,11 +87,14 @@ impl TestPorts {
     }
 
     pub(crate) fn add_topic(&self, name: &str) {
+        let next = || Uuid::from_u128(self.next_topic_id.fetch_add(1, Ordering::Relaxed).into());
         let mut topics = self.topics.lock();
-        let number = u128::try_from(topics.len()).unwrap() + 1;
-        topics
-            .entry(name.to_owned())
-            .or_insert(Uuid::from_u128(number));
+        topics.entry(name.to_owned()).or_insert_with(next);
+    }
+
+    /// The topic is deleted from the metadata; its former id.
+    pub(crate) fn remove_topic(&self, name: &str) -> Uuid {
+        self.topics.lock().remove(name).unwrap()
     }
 }
 
@@ -106,11 +118,13 @@ impl TestNode {
         let ports = Arc::new(TestPorts {
             store,
             topics: Mutex::new(BTreeMap::new()),
+            next_topic_id: AtomicU64::new(1),
             sole_replica,
             next_producer_id: AtomicI64::new(1_000),
             stage_groups: Mutex::new(BTreeSet::new()),
         });
         ports.add_topic("out");
+        ports.add_topic("in");
         Self::over(fs, clock, ports)
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use millstream_log::{Appended, VerificationGuard};
 use millstream_wire::ErrorCode;
+use uuid::Uuid;
 
 use super::coordinator::GroupCoordinator;
-use super::offsets::CommittedOffset;
+use super::offsets::{CommittedOffset, PresentTopics};
 use super::session::Committer;
 use super::shard::{GroupEntry, Shard};
 use crate::coordinator::{LedLog, Now, TopicPartition};
@@ -16,6 +17,8 @@ use crate::coordinator::{LedLog, Now, TopicPartition};
 #[derive(Clone, Debug)]
 pub(crate) struct OffsetToCommit {
     pub(crate) partition: TopicPartition,
+    /// The topic that the offset is in.
+    pub(crate) topic_id: Uuid,
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
@@ -54,7 +57,12 @@ impl GroupCoordinator {
                     return Err(ErrorCode::IllegalGeneration);
                 }
                 self.check_commit(shard, group, committer, false, now)?;
-                let (accepted, results) = accept(offsets, metadata_bytes_max, retention_ms, now);
+                let rules = AcceptRules {
+                    metadata_bytes_max,
+                    retention_ms,
+                    present: &|topic| self.topic_id(topic),
+                };
+                let (accepted, results) = accept(offsets, rules, now);
                 if accepted.is_empty() {
                     shard.forget_if_empty(group);
                     return Ok((None, results));
@@ -93,7 +101,12 @@ impl GroupCoordinator {
                 return Err(ErrorCode::IllegalGeneration);
             }
             self.check_commit(shard, group, committer, true, now)?;
-            let (accepted, results) = accept(offsets, metadata_bytes_max, None, now);
+            let rules = AcceptRules {
+                metadata_bytes_max,
+                retention_ms: None,
+                present: &|topic| self.topic_id(topic),
+            };
+            let (accepted, results) = accept(offsets, rules, now);
             if accepted.is_empty() {
                 shard.forget_if_empty(group);
                 return Ok((None, results));
@@ -154,9 +167,9 @@ impl GroupCoordinator {
         require_stable: bool,
     ) -> Result<Vec<FetchedOffset>, ErrorCode> {
         let look = |shard: &mut Shard, _: Now| {
-            let fetched = shard
-                .group(group)
-                .map(|entry| entry.fetch(partitions, require_stable));
+            let fetched = shard.group(group).map(|entry| {
+                entry.fetch(partitions, require_stable, &|topic| self.topic_id(topic))
+            });
             let unstable = fetched.iter().flatten().any(|(_, result)| result.is_err());
             let wait = shard
                 .unsettled()
@@ -181,18 +194,19 @@ impl GroupEntry {
         &self,
         partitions: Option<&[TopicPartition]>,
         require_stable: bool,
+        present: PresentTopics<'_>,
     ) -> Vec<FetchedOffset> {
         let look = |partition: &TopicPartition| {
-            if require_stable && self.offsets.is_unstable(partition) {
+            if require_stable && self.offsets.is_unstable(partition, present) {
                 return Err(ErrorCode::UnstableOffsetCommit);
             }
-            Ok(self.offsets.committed(partition).cloned())
+            Ok(self.offsets.committed(partition, present).cloned())
         };
         match partitions {
             Some(named) => named.iter().map(|one| (one.clone(), look(one))).collect(),
             None => self
                 .offsets
-                .all_committed()
+                .all_committed(present)
                 .map(|(one, _)| (one.clone(), look(one)))
                 .collect(),
         }
@@ -201,17 +215,31 @@ impl GroupEntry {
 
 type Accepted = Vec<(TopicPartition, CommittedOffset)>;
 
-/// Sorts out offsets whose metadata is too long.
-fn accept(
-    offsets: Vec<OffsetToCommit>,
+/// What decides about the offsets of a commit.
+struct AcceptRules<'a> {
     metadata_bytes_max: usize,
     retention_ms: Option<i64>,
+    present: PresentTopics<'a>,
+}
+
+/// Sorts out offsets whose metadata is too long, and those of a topic that was
+/// deleted since the commit began. Runs under the lock under which the others
+/// are appended, so that the records of one name stand in the order in which
+/// its topics came.
+fn accept(
+    offsets: Vec<OffsetToCommit>,
+    rules: AcceptRules<'_>,
     now: Now,
 ) -> (Accepted, Vec<ErrorCode>) {
+    let retention_ms = rules.retention_ms;
     let mut accepted = Vec::with_capacity(offsets.len());
     let mut results = Vec::with_capacity(offsets.len());
     for one in offsets {
-        if one.metadata.len() > metadata_bytes_max {
+        if (rules.present)(&one.partition.topic) != Some(one.topic_id) {
+            results.push(ErrorCode::UnknownTopicOrPartition);
+            continue;
+        }
+        if one.metadata.len() > rules.metadata_bytes_max {
             results.push(ErrorCode::OffsetMetadataTooLarge);
             continue;
         }
@@ -222,6 +250,7 @@ fn accept(
             metadata: one.metadata,
             commit_ms: now.wall_ms,
             expire_ms: retention_ms.map(|retention_ms| now.wall_ms.saturating_add(retention_ms)),
+            topic_id: one.topic_id,
         };
         accepted.push((one.partition, value));
     }

@@ -10,11 +10,15 @@ use millstream_records::Marker;
 use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
+use super::expiry::ExpiryRules;
 use super::machine::GroupLimits;
 use super::shard::Shard;
 use crate::InternalTopic;
-use crate::coordinator::{Background, Deadlines, Now, Ports, Shards, Tasks, start_background};
+use crate::coordinator::{
+    Background, Deadlines, Now, Ports, Shards, Tasks, TopicPartition, start_background,
+};
 
 /// Settings of the node that the group coordinator follows.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +85,16 @@ impl GroupCoordinator {
         Now::read(&*self.clock)
     }
 
+    /// The id of the topic that has this name now.
+    pub(super) fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.ports.topic_id(topic)
+    }
+
+    /// Whether there is this partition now.
+    pub(super) fn has_partition(&self, partition: &TopicPartition) -> bool {
+        self.ports.has_partition(partition)
+    }
+
     /// Whether the group is the one of a deployed stage: then nobody but the
     /// stage's tasks joins it or commits to it, and its offsets do not expire.
     pub(super) fn is_stage_group(&self, group: &str) -> bool {
@@ -129,10 +143,11 @@ impl GroupCoordinator {
     /// Loads a partition, unless it is.
     pub(crate) async fn load(self: &Arc<Self>, partition: i32) -> Result<(), ErrorCode> {
         let (limits, now) = (self.settings.limits, self.now());
-        let read = move |led| Shard::load(led, limits, now);
+        let ports = Arc::clone(&self.ports);
+        let read = move |led| Shard::load(led, limits, &|topic| ports.topic_id(topic), now);
         if self.shards.load(partition, read).await? {
             // Looked at once, so that its groups' deadlines are known.
-            self.with_loaded(partition, |_, _| ());
+            self.drop_unnamed(partition, |topic_id| topic_id.is_nil());
         }
         Ok(())
     }
@@ -152,18 +167,38 @@ impl GroupCoordinator {
         .unwrap_or(Err(ErrorCode::CoordinatorLoadInProgress))
     }
 
-    /// Loads every partition, for who asks about all groups.
+    /// Loads every partition, for who asks about all groups. The first error
+    /// leaves no other partition out.
     pub(crate) async fn load_all(self: &Arc<Self>) -> Result<(), ErrorCode> {
-        let Some(count) = self.ports.partition_count(InternalTopic::ConsumerOffsets) else {
-            return Ok(());
-        };
+        let count = self
+            .ports
+            .partition_count(InternalTopic::ConsumerOffsets)
+            .unwrap_or(0);
+        let mut result = Ok(());
         for partition in 0..count {
             match self.load(partition).await {
                 Ok(()) | Err(ErrorCode::NotCoordinator) => {}
-                Err(error) => return Err(error),
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        Ok(())
+        result
+    }
+
+    /// The metadata have these topics no more, whatever has their names now.
+    /// Their offsets are none already, by their topics' ids, and their records
+    /// go with the expiry. Those whose records name no id go at once; that
+    /// reaches every partition that was loaded while the topics were there.
+    pub(crate) fn topics_deleted(self: &Arc<Self>, topic_ids: &[Uuid]) {
+        for partition in self.shards.partitions() {
+            self.drop_unnamed(partition, |topic_id| topic_ids.contains(&topic_id));
+        }
+    }
+
+    fn drop_unnamed(self: &Arc<Self>, partition: i32, is_gone: impl Fn(Uuid) -> bool) {
+        let result = self.with_loaded(partition, |shard, now| shard.drop_unnamed(is_gone, now));
+        if let Some(Err(error)) = result {
+            tracing::warn!(partition, %error, "offsets of deleted topics cannot be removed yet");
+        }
     }
 
     /// Somebody waits for a change to be committed and for nothing else, and
@@ -229,8 +264,12 @@ impl GroupCoordinator {
     pub(crate) fn expire(self: &Arc<Self>) {
         for partition in self.shards.partitions() {
             let result = self.with_loaded(partition, |shard, now| {
-                let is_stage_group = |group: &str| self.is_stage_group(group);
-                shard.expire(self.settings.retention_ms, is_stage_group, now)
+                let rules = ExpiryRules {
+                    retention_ms: self.settings.retention_ms,
+                    is_stage_group: &|group| self.is_stage_group(group),
+                    present: &|topic| self.topic_id(topic),
+                };
+                shard.expire(rules, now)
             });
             if let Some(Err(error)) = result {
                 tracing::warn!(partition, %error, "expired offsets cannot be removed");

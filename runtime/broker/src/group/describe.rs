@@ -6,10 +6,11 @@ use bytes::Bytes;
 use millstream_wire::ErrorCode;
 
 use super::coordinator::GroupCoordinator;
-use super::held::HELD_PROTOCOL;
+use super::held::{HELD_PROTOCOL, HeldMember};
 use super::shard::GroupEntry;
 use super::state::GroupState;
 use super::stored;
+use crate::coordinator::TopicPartition;
 
 /// The protocol type of a group that a stage holds; Java's tools accept no
 /// other.
@@ -49,8 +50,9 @@ impl GroupCoordinator {
         self: &Arc<Self>,
         group: &str,
     ) -> Result<Option<GroupDescription>, ErrorCode> {
+        let exists = |partition: &TopicPartition| self.has_partition(partition);
         self.with_group(group, |shard, _| {
-            shard.group(group).map(GroupEntry::describe)
+            shard.group(group).map(|entry| entry.describe(&exists))
         })
         .await
     }
@@ -82,10 +84,10 @@ impl GroupEntry {
         }
     }
 
-    fn describe(&self) -> GroupDescription {
+    fn describe(&self, exists: &dyn Fn(&TopicPartition) -> bool) -> GroupDescription {
         let state = self.shown_state();
         let members = if self.held.is_held() {
-            self.describe_held_members()
+            self.describe_held_members(exists)
         } else {
             self.describe_members(state)
         };
@@ -102,7 +104,17 @@ impl GroupEntry {
         }
     }
 
-    fn describe_held_members(&self) -> Vec<MemberDescription> {
+    /// Without the partitions of topics that were deleted since the members came:
+    /// tools ask for the ends of all that are assigned, and fail with the first
+    /// that is not there.
+    fn describe_held_members(
+        &self,
+        exists: &dyn Fn(&TopicPartition) -> bool,
+    ) -> Vec<MemberDescription> {
+        let there = |member: &HeldMember| -> Vec<TopicPartition> {
+            let partitions = member.partitions.iter();
+            partitions.filter(|one| exists(one)).cloned().collect()
+        };
         self.held
             .members()
             .map(|member| MemberDescription {
@@ -113,8 +125,8 @@ impl GroupEntry {
                 metadata: member.subscription.clone(),
                 // It could be written when the member came.
                 assignment: stored::assignment(
-                    &member.partitions,
-                    Some(member.positions.to_user_data()),
+                    &there(member),
+                    Some(member.positions.to_user_data(exists)),
                 )
                 .unwrap_or_default(),
             })

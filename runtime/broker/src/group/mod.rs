@@ -3,10 +3,12 @@
 //! Pure: `machine` (with `join` and `session`) is the membership of a classic
 //! group, `offsets` its offsets, `held` a group that a stage holds, `stored`
 //! the records of all three. Around them: `shard` is one partition of
-//! `__consumer_offsets` with all its groups, `replay` reads it back, `expiry`
-//! tidies it, `unread` says how far stages are; `coordinator` is the asynchronous face, and `requests`,
-//! `commits` and `describe` what it is asked.
+//! `__consumer_offsets` with all its groups, `append` writes to it, `replay`
+//! reads it back, `expiry` tidies it, `unread` says how far stages are;
+//! `coordinator` is the asynchronous face, and `requests`, `commits` and
+//! `describe` what it is asked.
 
+mod append;
 mod commits;
 mod coordinator;
 mod decision;

@@ -3,11 +3,21 @@
 //! Pure; whoever calls this has read or appended a record, and says at which
 //! offset of `__consumer_offsets` it stands. That position decides between two
 //! commits of one partition: the later record wins, whenever it materialised.
+//! A tombstone is a record like any other.
+//!
+//! Each offset names its topic by id. In a topic of the same name that was made
+//! anew it means nothing, so that it is never handed out there; the records go
+//! with the expiry.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use uuid::Uuid;
+
 use crate::coordinator::TopicPartition;
+
+/// The id of the topic that has a name now, if there is one.
+pub type PresentTopics<'a> = &'a dyn Fn(&str) -> Option<Uuid>;
 
 /// What a client committed for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +29,8 @@ pub struct CommittedOffset {
     pub commit_ms: i64,
     /// An expiry that the client asked for, as clients before 2.1 could.
     pub expire_ms: Option<i64>,
+    /// The topic of the partition; nil when it is not known.
+    pub topic_id: Uuid,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +38,23 @@ struct Recorded {
     value: CommittedOffset,
     /// Offset of the record in `__consumer_offsets`.
     at: i64,
+    /// The record itself names no topic id, as an older one; see
+    /// [`GroupOffsets::adopt`].
+    is_unnamed: bool,
+}
+
+impl Recorded {
+    fn new(value: CommittedOffset, at: i64) -> Self {
+        Self {
+            is_unnamed: value.topic_id.is_nil(),
+            value,
+            at,
+        }
+    }
+
+    fn is_of(&self, topic_id: Option<Uuid>) -> bool {
+        !self.value.topic_id.is_nil() && topic_id == Some(self.value.topic_id)
+    }
 }
 
 type Offsets = BTreeMap<TopicPartition, Recorded>;
@@ -41,7 +70,7 @@ pub struct GroupOffsets {
 impl GroupOffsets {
     /// A plain commit that stands at `at`.
     pub fn commit(&mut self, partition: TopicPartition, value: CommittedOffset, at: i64) {
-        put(&mut self.committed, partition, Recorded { value, at });
+        put(&mut self.committed, partition, Recorded::new(value, at));
     }
 
     /// A commit within the open transaction of `producer_id`.
@@ -53,7 +82,7 @@ impl GroupOffsets {
         at: i64,
     ) {
         let pending = self.pending.entry(producer_id).or_default();
-        put(pending, partition, Recorded { value, at });
+        put(pending, partition, Recorded::new(value, at));
     }
 
     /// The marker of a transaction: its offsets before `at` materialise or are
@@ -74,28 +103,74 @@ impl GroupOffsets {
         }
     }
 
-    /// A tombstone: the partition has no committed offset any more.
-    pub fn remove(&mut self, partition: &TopicPartition) {
-        self.committed.remove(partition);
+    /// A tombstone that stands at `at`: the partition has no offset of an
+    /// earlier record any more. One of an open transaction goes too, as it
+    /// would from a compacted log.
+    pub fn remove(&mut self, partition: &TopicPartition, at: i64) {
+        let remove = |offsets: &mut Offsets| {
+            if offsets.get(partition).is_some_and(|one| one.at <= at) {
+                offsets.remove(partition);
+            }
+        };
+        remove(&mut self.committed);
+        self.pending.values_mut().for_each(remove);
+        self.pending.retain(|_, offsets| !offsets.is_empty());
     }
 
-    /// The committed offset of a partition.
-    pub fn committed(&self, partition: &TopicPartition) -> Option<&CommittedOffset> {
-        self.committed.get(partition).map(|one| &one.value)
+    /// Gives offsets whose records name no topic id that of the topic which has
+    /// the name now; to be called once, when all records are read. Where there
+    /// is none, the topic was deleted: they stay without, and so are none.
+    pub fn adopt(&mut self, present: PresentTopics<'_>) {
+        let pending = self.pending.values_mut().flatten();
+        for (partition, one) in self.committed.iter_mut().chain(pending) {
+            if one.is_unnamed {
+                one.value.topic_id = present(&partition.topic).unwrap_or_default();
+            }
+        }
     }
 
-    /// All committed offsets, by partition.
-    pub fn all_committed(&self) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
+    /// The committed offset of a partition of the present topic.
+    pub fn committed(
+        &self,
+        partition: &TopicPartition,
+        present: PresentTopics<'_>,
+    ) -> Option<&CommittedOffset> {
+        let known = self.committed.get(partition)?;
+        known
+            .is_of(present(&partition.topic))
+            .then_some(&known.value)
+    }
+
+    /// All committed offsets of present topics, by partition.
+    pub fn all_committed<'a>(
+        &'a self,
+        present: PresentTopics<'a>,
+    ) -> impl Iterator<Item = (&'a TopicPartition, &'a CommittedOffset)> {
         self.committed
             .iter()
+            .filter(|(partition, one)| one.is_of(present(&partition.topic)))
             .map(|(partition, one)| (partition, &one.value))
     }
 
-    /// Whether an open transaction may still change this partition's offset.
-    pub fn is_unstable(&self, partition: &TopicPartition) -> bool {
+    /// How many partitions have an offset, of whatever topic.
+    pub fn committed_count(&self) -> usize {
+        self.committed.len()
+    }
+
+    /// Whether an open transaction may still change this partition's offset. A
+    /// pending offset of another topic of that name cannot.
+    pub fn is_unstable(&self, partition: &TopicPartition, present: PresentTopics<'_>) -> bool {
+        self.pending_of(partition)
+            .any(|one| one.is_of(present(&partition.topic)))
+    }
+
+    fn pending_of<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> impl Iterator<Item = &'a Recorded> {
         self.pending
             .values()
-            .any(|pending| pending.contains_key(partition))
+            .filter_map(|pending| pending.get(partition))
     }
 
     /// Whether this producer's open transaction has offsets here.
@@ -113,6 +188,34 @@ impl GroupOffsets {
         self.committed.is_empty() && self.pending.is_empty()
     }
 
+    /// Partitions whose committed offset is of another topic than the present
+    /// one of that name, or of one that is gone. Never one with a pending
+    /// commit.
+    pub fn stale(&self, present: PresentTopics<'_>) -> Vec<TopicPartition> {
+        self.without_pending(|partition, one| !one.is_of(present(&partition.topic)))
+    }
+
+    /// Partitions with an offset whose record names no topic id and that is of
+    /// such a topic (nil: of none that is there). They must not be read again
+    /// when the name belongs to another topic. Never one with a pending commit
+    /// that names its topic: a tombstone would end that one too.
+    pub fn unnamed(&self, is_gone: impl Fn(Uuid) -> bool) -> Vec<TopicPartition> {
+        let goes = |one: &Recorded| one.is_unnamed && is_gone(one.value.topic_id);
+        let pending = self.pending.values().flatten();
+        let mut partitions: Vec<TopicPartition> = self
+            .committed
+            .iter()
+            .chain(pending)
+            .filter(|(partition, one)| {
+                goes(one) && self.pending_of(partition).all(|one| one.is_unnamed)
+            })
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        partitions.sort();
+        partitions.dedup();
+        partitions
+    }
+
     /// Partitions whose committed offset has outlived its retention: its own
     /// expiry when it has one, else `retention_ms` after the commit or after
     /// `idle_since_ms`, whichever is later. Never one with a pending commit.
@@ -122,16 +225,24 @@ impl GroupOffsets {
         retention_ms: i64,
         idle_since_ms: i64,
     ) -> Vec<TopicPartition> {
-        let is_over = |value: &CommittedOffset| match value.expire_ms {
+        self.without_pending(|_, one| match one.value.expire_ms {
             Some(expire_ms) => expire_ms <= now_ms,
             None => {
-                let since_ms = value.commit_ms.max(idle_since_ms);
+                let since_ms = one.value.commit_ms.max(idle_since_ms);
                 since_ms.saturating_add(retention_ms) <= now_ms
             }
-        };
+        })
+    }
+
+    fn without_pending(
+        &self,
+        wanted: impl Fn(&TopicPartition, &Recorded) -> bool,
+    ) -> Vec<TopicPartition> {
         self.committed
             .iter()
-            .filter(|(partition, one)| is_over(&one.value) && !self.is_unstable(partition))
+            .filter(|(partition, one)| {
+                wanted(partition, one) && self.pending_of(partition).next().is_none()
+            })
             .map(|(partition, _)| partition.clone())
             .collect()
     }
@@ -152,93 +263,4 @@ fn put(offsets: &mut Offsets, partition: TopicPartition, recorded: Recorded) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn partition(index: i32) -> TopicPartition {
-        TopicPartition::new("flights", index)
-    }
-
-    fn value(offset: i64) -> CommittedOffset {
-        CommittedOffset {
-            offset,
-            leader_epoch: -1,
-            metadata: String::new(),
-            commit_ms: 1_000,
-            expire_ms: None,
-        }
-    }
-
-    fn committed(offsets: &GroupOffsets) -> Option<i64> {
-        offsets.committed(&partition(0)).map(|one| one.offset)
-    }
-
-    #[test]
-    fn a_transaction_commits_all_or_nothing() {
-        for (commit, expected) in [(true, Some(7)), (false, Some(3))] {
-            let mut offsets = GroupOffsets::default();
-            offsets.commit(partition(0), value(3), 10);
-            offsets.commit_pending(42, partition(0), value(7), 11);
-            assert!(offsets.is_unstable(&partition(0)));
-            assert_eq!(committed(&offsets), Some(3));
-            offsets.end_transaction(42, commit, 12);
-            assert!(!offsets.is_unstable(&partition(0)));
-            assert_eq!(committed(&offsets), expected);
-        }
-    }
-
-    #[test]
-    fn the_later_record_wins_whenever_it_materialised() {
-        let mut offsets = GroupOffsets::default();
-        offsets.commit_pending(42, partition(0), value(7), 11);
-        offsets.commit(partition(0), value(9), 12);
-        offsets.end_transaction(42, true, 13);
-        assert_eq!(committed(&offsets), Some(9));
-    }
-
-    #[test]
-    fn transactions_of_two_producers_do_not_touch_each_other() {
-        let mut offsets = GroupOffsets::default();
-        offsets.commit_pending(1, partition(0), value(5), 10);
-        offsets.commit_pending(2, partition(0), value(6), 11);
-        offsets.end_transaction(2, false, 12);
-        assert!(offsets.is_unstable(&partition(0)));
-        offsets.end_transaction(1, true, 13);
-        assert_eq!(committed(&offsets), Some(5));
-    }
-
-    #[test]
-    fn a_marker_leaves_the_next_transaction_of_its_producer_alone() {
-        let mut offsets = GroupOffsets::default();
-        offsets.commit_pending(1, partition(0), value(5), 10);
-        offsets.commit_pending(1, partition(1), value(6), 12);
-        offsets.end_transaction(1, true, 11);
-        assert_eq!(committed(&offsets), Some(5));
-        assert!(offsets.is_unstable(&partition(1)));
-        assert_eq!(offsets.committed(&partition(1)), None);
-    }
-
-    #[test]
-    fn an_unknown_marker_changes_nothing() {
-        let mut offsets = GroupOffsets::default();
-        offsets.commit(partition(0), value(3), 10);
-        let before = offsets.clone();
-        offsets.end_transaction(99, true, 11);
-        assert_eq!(offsets, before);
-    }
-
-    #[test]
-    fn offsets_expire_unless_a_transaction_holds_them() {
-        let mut offsets = GroupOffsets::default();
-        offsets.commit(partition(0), value(3), 10);
-        offsets.commit(partition(1), value(3), 11);
-        let mut own = value(3);
-        own.expire_ms = Some(1_050);
-        offsets.commit(partition(2), own, 12);
-        offsets.commit_pending(1, partition(1), value(4), 13);
-        assert_eq!(offsets.expired(1_049, 100, 0), []);
-        assert_eq!(offsets.expired(1_099, 100, 0), [partition(2)]);
-        assert_eq!(offsets.expired(1_100, 100, 0), [partition(0), partition(2)]);
-        assert_eq!(offsets.expired(1_100, 100, 1_001), [partition(2)]);
-    }
-}
+mod tests;

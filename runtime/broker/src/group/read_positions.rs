@@ -45,11 +45,12 @@ impl ReadPositions {
         known.filter(|(_, position)| *position != NOT_READ)
     }
 
-    /// As the user data of the member's assignment: one big-endian int64 for each partition, in order of topic and
-    /// index.
-    pub(crate) fn to_user_data(&self) -> Bytes {
+    /// As the user data of the member's assignment: one big-endian int64 for each partition that is shown, in order of
+    /// topic and index.
+    pub(crate) fn to_user_data(&self, is_shown: impl Fn(&TopicPartition) -> bool) -> Bytes {
         let mut bytes = BytesMut::with_capacity(self.partitions.len() * size_of::<i64>());
-        for (_, position) in &self.partitions {
+        let shown = self.partitions.iter();
+        for (_, position) in shown.filter(|(partition, _)| is_shown(partition)) {
             bytes.put_i64(position.load(Ordering::Relaxed));
         }
         bytes.freeze()
@@ -82,12 +83,14 @@ mod tests {
         positions.set("b", 0, 7);
         positions.set("a", 1, 1 << 40);
         positions.set("a", 3, 9);
-        let user_data = positions.to_user_data();
+        let user_data = positions.to_user_data(|_| true);
         assert_eq!(
             positions_in_user_data(user_data.clone(), 3),
             [Some(1 << 40), None, Some(7)]
         );
         assert_eq!(positions_in_user_data(user_data, 2), []);
+        let of_a = positions.to_user_data(|partition| partition.topic == "a");
+        assert_eq!(positions_in_user_data(of_a, 2), [Some(1 << 40), None]);
         assert_eq!(positions_in_user_data(Bytes::new(), usize::MAX), []);
     }
 }

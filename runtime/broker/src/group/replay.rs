@@ -3,14 +3,19 @@
 use millstream_wire::{DecodeError, ErrorCode};
 
 use super::machine::{Group, GroupLimits};
-use super::offsets::CommittedOffset;
+use super::offsets::{CommittedOffset, PresentTopics};
 use super::shard::{GroupEntry, Shard};
 use super::stored::{self, StoredRecord};
 use crate::coordinator::{LedLog, Now, Origin, Stored, TopicPartition};
 
 impl Shard {
     /// Reads a partition from its start to its end. Blocks.
-    pub(crate) fn load(led: LedLog, limits: GroupLimits, now: Now) -> Result<Self, ErrorCode> {
+    pub(crate) fn load(
+        led: LedLog,
+        limits: GroupLimits,
+        present: PresentTopics<'_>,
+        now: Now,
+    ) -> Result<Self, ErrorCode> {
         let mut shard = Self::new(led.clone(), limits);
         let mut failed = None;
         led.read_all(|stored| {
@@ -21,6 +26,9 @@ impl Shard {
         if let Some(error) = failed {
             tracing::error!(log = %led.log.id(), %error, "a record of a group cannot be read");
             return Err(ErrorCode::CorruptMessage);
+        }
+        for entry in shard.groups.values_mut() {
+            entry.offsets.adopt(present);
         }
         shard.touched.extend(shard.groups.keys().cloned());
         Ok(shard)
@@ -80,7 +88,7 @@ impl Shard {
                 self.open.entry(producer_id).or_default().insert(group);
             }
             (None, _) => {
-                entry.offsets.remove(&partition);
+                entry.offsets.remove(&partition, at);
                 self.forget_if_empty(&group);
             }
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
-use millstream_log::{Appended, Lsn, VerificationGuard};
+use millstream_log::{Appended, Lsn};
 use millstream_records::Marker;
 use millstream_wire::ErrorCode;
 use tokio::sync::oneshot;
@@ -295,7 +295,7 @@ impl Shard {
             Change::Tombstones { group, partitions } => {
                 if let Some(entry) = self.groups.get_mut(&group) {
                     for partition in &partitions {
-                        entry.offsets.remove(partition);
+                        entry.offsets.remove(partition, at);
                     }
                 }
                 self.forget_if_empty(&group);
@@ -358,6 +358,16 @@ impl Shard {
         (!self.queue.is_empty()).then_some(self.last_lsn).flatten()
     }
 
+    /// Groups with commits or tombstones that are appended and not committed
+    /// yet.
+    pub(super) fn groups_in_flight(&self) -> BTreeSet<String> {
+        let group = |(_, change): &(i64, Change)| match change {
+            Change::Offsets { group, .. } | Change::Tombstones { group, .. } => Some(group.clone()),
+            Change::End { .. } | Change::Assignment { .. } | Change::Told { .. } => None,
+        };
+        self.queue.iter().filter_map(group).collect()
+    }
+
     /// Whether somebody waits for a change in the queue and for nothing else.
     pub(crate) fn owes_replies(&self) -> bool {
         self.queue.iter().any(|(_, change)| match change {
@@ -365,66 +375,6 @@ impl Shard {
             Change::Told { replies, .. } => !replies.is_empty(),
             Change::Offsets { .. } | Change::Tombstones { .. } | Change::End { .. } => false,
         })
-    }
-
-    /// Appends a plain commit.
-    pub(crate) fn commit(
-        &mut self,
-        group: &str,
-        offsets: Vec<(TopicPartition, CommittedOffset)>,
-        now: Now,
-    ) -> Result<Appended, ErrorCode> {
-        let batch = offsets_batch(group, &offsets, now, None)?;
-        let appended = self.led.append(batch, None)?;
-        let group = group.to_owned();
-        self.enqueue(appended, Change::Offsets { group, offsets });
-        Ok(appended)
-    }
-
-    /// Appends a commit within a transaction. It is pending from now on.
-    pub(crate) fn commit_transactional(
-        &mut self,
-        group: &str,
-        producer: (i64, i16),
-        verification: Option<VerificationGuard>,
-        offsets: Vec<(TopicPartition, CommittedOffset)>,
-        now: Now,
-    ) -> Result<Appended, ErrorCode> {
-        let batch = offsets_batch(group, &offsets, now, Some(producer))?;
-        let appended = self.led.append(batch, verification)?;
-        let entry = self.entry(group, now);
-        for (partition, value) in offsets {
-            entry
-                .offsets
-                .commit_pending(producer.0, partition, value, appended.last_offset);
-        }
-        self.open
-            .entry(producer.0)
-            .or_default()
-            .insert(group.to_owned());
-        Ok(appended)
-    }
-
-    /// Appends the end of a producer's transaction; its offsets materialise
-    /// or vanish once the marker is committed.
-    pub(crate) fn append_marker(
-        &mut self,
-        marker: Marker,
-        producer: (i64, i16),
-        coordinator_epoch: i32,
-        now: Now,
-    ) -> Result<Appended, ErrorCode> {
-        let (producer_id, producer_epoch) = producer;
-        let appended =
-            self.led
-                .append_marker(marker, producer_id, producer_epoch, coordinator_epoch)?;
-        let change = Change::End {
-            producer_id,
-            marker,
-        };
-        self.enqueue(appended, change);
-        self.settle(now);
-        Ok(appended)
     }
 
     /// Groups whose deadlines may have changed, with their next one.
@@ -467,24 +417,4 @@ fn storing_failed(error: ErrorCode) -> ErrorCode {
         }
         other => other,
     }
-}
-
-fn offsets_batch(
-    group: &str,
-    offsets: &[(TopicPartition, CommittedOffset)],
-    now: Now,
-    producer: Option<(i64, i16)>,
-) -> Result<Vec<u8>, ErrorCode> {
-    let unencodable = |_| ErrorCode::InvalidCommitOffsetSize;
-    let mut records = Vec::with_capacity(offsets.len());
-    for (partition, value) in offsets {
-        records.push((
-            stored::offset_key(group, partition).map_err(unencodable)?,
-            stored::offset_value(value).map_err(unencodable)?,
-        ));
-    }
-    let records = records
-        .iter()
-        .map(|(key, value)| (&key[..], Some(&value[..])));
-    batch_of(records, now.wall_ms, producer)
 }

@@ -20,9 +20,8 @@ use crate::coordinator::TopicPartition;
 const OFFSET_KEY: i16 = 1;
 /// Record type of a classic group's key.
 const GROUP_KEY: i16 = 2;
-/// Kafka writes offsets without and with a client's own expiry as 3 and 1.
-const OFFSET_VALUE: i16 = 3;
-const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
+/// The version that has room for the topic's id.
+const OFFSET_VALUE: i16 = 4;
 const GROUP_VALUE: i16 = 3;
 
 /// One record, read.
@@ -57,7 +56,10 @@ pub fn read(key: Bytes, value: Option<Bytes>) -> Result<StoredRecord, DecodeErro
                     leader_epoch: value.leader_epoch,
                     metadata: value.metadata,
                     commit_ms: value.commit_timestamp,
-                    expire_ms: (value.expire_timestamp >= 0).then_some(value.expire_timestamp),
+                    expire_ms: [value.expire_timestamp, value.client_expire_timestamp]
+                        .into_iter()
+                        .find(|expire_ms| *expire_ms >= 0),
+                    topic_id: value.topic_id,
                 }),
         },
         ConsumerOffsetsKey::Group(key) => StoredRecord::Group {
@@ -85,13 +87,11 @@ pub fn offset_value(value: &CommittedOffset) -> Result<Bytes, EncodeError> {
         leader_epoch: value.leader_epoch,
         metadata: value.metadata.clone(),
         commit_timestamp: value.commit_ms,
-        expire_timestamp: value.expire_ms.unwrap_or(-1),
+        topic_id: value.topic_id,
+        client_expire_timestamp: value.expire_ms.unwrap_or(-1),
         ..OffsetCommitValue::default()
     }
-    .to_bytes(match value.expire_ms {
-        None => OFFSET_VALUE,
-        Some(_) => OFFSET_VALUE_WITH_EXPIRY,
-    })
+    .to_bytes(OFFSET_VALUE)
 }
 
 /// Key of a group.

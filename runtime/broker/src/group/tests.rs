@@ -8,11 +8,20 @@ use millstream_log::clock::Clock;
 use millstream_wire::ErrorCode;
 
 use super::{Committer, GroupState, JoinRequest, OffsetToCommit, SyncRequest, held_member};
-use crate::coordinator::TopicPartition;
+use crate::InternalTopic;
 use crate::coordinator::testing::TestNode;
+use crate::coordinator::{Ports, TopicPartition, partition_for};
+
+mod deleted_topics;
 
 const GROUP: &str = "readers";
 const DAY: Duration = Duration::from_secs(86_400);
+/// A client that manages its partitions itself.
+const ANYBODY: Committer<'_> = Committer {
+    member_id: "",
+    instance_id: None,
+    generation: -1,
+};
 
 fn join_request() -> JoinRequest {
     JoinRequest {
@@ -80,15 +89,28 @@ async fn commit_as(
         instance_id: None,
         generation,
     };
-    let offset = OffsetToCommit {
-        partition: TopicPartition::new("in", partition),
-        offset,
-        leader_epoch: -1,
-        metadata: String::new(),
-    };
+    let offset = offset_to_commit(node, partition, offset);
     node.groups
         .commit_offsets(GROUP, committer, None, vec![offset])
         .await[0]
+}
+
+fn offset_to_commit(node: &TestNode, partition: i32, offset: i64) -> OffsetToCommit {
+    OffsetToCommit {
+        partition: TopicPartition::new("in", partition),
+        topic_id: node.ports.topic_id("in").unwrap_or_default(),
+        offset,
+        leader_epoch: -1,
+        metadata: String::new(),
+    }
+}
+
+/// How many records the group's partition of `__consumer_offsets` has.
+fn records(node: &TestNode) -> i64 {
+    node.log_end(
+        InternalTopic::ConsumerOffsets.name(),
+        partition_for(GROUP, 2),
+    )
 }
 
 async fn committed(node: &TestNode) -> Vec<(i32, i64)> {
@@ -190,6 +212,31 @@ async fn offsets_outlive_their_group_by_the_retention_and_no_longer() {
     node.clock.advance(DAY * 7);
     node.groups.expire();
     assert_eq!(node.groups.list().await.unwrap(), []);
+}
+
+/// The tombstone would stand behind the new commit, and end it.
+#[tokio::test]
+async fn an_expiry_does_not_end_a_commit_that_is_under_way() {
+    let node = TestNode::new(FlushMode::Journal, true);
+    commit(&node, 0, 3).await;
+    node.clock.advance(DAY * 8);
+    let held = node.fs.hold_syncs();
+    let appended = records(&node);
+    let (groups, anew) = (node.groups.clone(), offset_to_commit(&node, 0, 4));
+    let committing = tokio::spawn(async move {
+        groups
+            .commit_offsets(GROUP, ANYBODY, None, vec![anew])
+            .await
+    });
+    while records(&node) == appended {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    node.groups.expire();
+    drop(held);
+    assert_eq!(committing.await.unwrap(), [ErrorCode::None]);
+    assert_eq!(committed(&node).await, [(0, 4)]);
+    let node = node.reloaded();
+    assert_eq!(committed(&node).await, [(0, 4)]);
 }
 
 #[tokio::test]

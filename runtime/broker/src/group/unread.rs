@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::coordinator::GroupCoordinator;
+use super::offsets::PresentTopics;
 use super::shard::GroupEntry;
 use crate::coordinator::TopicPartition;
 
@@ -24,7 +25,7 @@ impl GroupCoordinator {
                     .groups()
                     .filter(|(group, _)| self.is_stage_group(group));
                 for (group, entry) in stages {
-                    let consumed = entry.consumed().into_iter();
+                    let consumed = entry.consumed(&|topic| self.topic_id(topic)).into_iter();
                     positions.extend(consumed.map(|(partition, offset)| StagePosition {
                         group: group.clone(),
                         partition,
@@ -39,8 +40,8 @@ impl GroupCoordinator {
 
 impl GroupEntry {
     /// The committed offsets; where a task is at work, what it reads now, which it will commit.
-    fn consumed(&self) -> BTreeMap<TopicPartition, i64> {
-        let committed = self.offsets.all_committed();
+    fn consumed(&self, present: PresentTopics<'_>) -> BTreeMap<TopicPartition, i64> {
+        let committed = self.offsets.all_committed(present);
         let mut consumed: BTreeMap<_, _> = committed
             .map(|(partition, committed)| (partition.clone(), committed.offset))
             .collect();

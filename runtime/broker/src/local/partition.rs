@@ -8,6 +8,7 @@ use millstream_log::{
 use millstream_records::BatchHeader;
 use millstream_wire::ErrorCode;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::Local;
 use crate::{
@@ -32,16 +33,18 @@ impl Local {
 
     /// Appends one batch of a stage or source, under the rules for clients. Returns before the flush; wait with
     /// [`LocalPartition::flushed`], or commit a transaction over it. `flush_within` lets the flush wait for what
-    /// follows (zero begins it at once). A transactional batch needs its `transactional_id`.
+    /// follows (zero begins it at once). A transactional batch needs its `transactional_id`. UNKNOWN_TOPIC_ID when the
+    /// topic is there no more, whatever has its name.
     pub async fn append(
         &self,
         transactional_id: Option<&str>,
-        topic: &str,
+        topic_id: &Uuid,
         index: i32,
         batch: &mut [u8],
         flush_within: Duration,
     ) -> Result<Appended, ErrorCode> {
-        let partition = self.broker.partitions().led(topic, index)?;
+        let partition = self.broker.partitions().led_by_id(topic_id, index)?;
+        let topic = &partition.topic.name;
         if !partition.has_enough_replicas() {
             return Err(ErrorCode::NotEnoughReplicas);
         }
@@ -54,7 +57,7 @@ impl Local {
                 .verification_guard(id, epoch, header.base_sequence);
             if guard.is_some() {
                 let transactional_id = transactional_id.ok_or(ErrorCode::InvalidTxnState)?;
-                let named = [(topic.to_owned(), index)];
+                let named = [(topic.clone(), index)];
                 let verdict = self
                     .broker
                     .verify_transaction(transactional_id, id, epoch, &named)
@@ -96,6 +99,11 @@ impl LocalPartition {
                 }
                 code
             })
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> Uuid {
+        self.partition.topic.id
     }
 
     pub fn offsets(&self) -> LogOffsets {

@@ -2,6 +2,7 @@
 //! transaction waits for a flush.
 
 use millstream_wire::ErrorCode;
+use uuid::Uuid;
 
 use super::Local;
 use crate::{
@@ -22,6 +23,8 @@ pub struct MemberStamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetCommit {
     pub partition: TopicPartition,
+    /// The topic that was read. UNKNOWN_TOPIC_OR_PARTITION when the name belongs to no topic, or another one, by now.
+    pub topic_id: Uuid,
     pub offset: i64,
     /// The leader epoch of the last record read, or -1.
     pub leader_epoch: i32,
@@ -108,6 +111,7 @@ impl TransactionalProducer<'_> {
             .iter()
             .map(|one| OffsetToCommit {
                 partition: one.partition.clone(),
+                topic_id: one.topic_id,
                 offset: one.offset,
                 leader_epoch: one.leader_epoch,
                 metadata: one.metadata.clone(),

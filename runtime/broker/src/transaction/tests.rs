@@ -54,9 +54,10 @@ const NO_MEMBER: Committer<'_> = Committer {
     generation: -1,
 };
 
-fn offset(offset: i64) -> OffsetToCommit {
+fn offset(node: &TestNode, offset: i64) -> OffsetToCommit {
     OffsetToCommit {
         partition: TopicPartition::new("in", 0),
+        topic_id: node.ports.topic_id("in").unwrap_or_default(),
         offset,
         leader_epoch: -1,
         metadata: String::new(),
@@ -97,7 +98,7 @@ async fn open(node: &TestNode, producer: Producer) {
         .add_offsets(ID, producer, GROUP, Durability::Appended)
         .await
         .unwrap();
-    let offsets = vec![offset(5)];
+    let offsets = vec![offset(node, 5)];
     let results = transactions
         .commit_offsets(
             ID,
@@ -193,7 +194,7 @@ async fn answers_to_clients_wait_for_the_flush() {
     let held = node.fs.hold_syncs();
     let added = add_later(&node, producer);
     let groups = Arc::clone(&node.groups);
-    let offsets = vec![offset(9)];
+    let offsets = vec![offset(&node, 9)];
     let committed =
         tokio::spawn(async move { groups.commit_offsets(GROUP, NO_MEMBER, None, offsets).await });
     a_while().await;
@@ -321,6 +322,36 @@ async fn an_overdue_transaction_that_is_being_decided_is_left_alone() {
     drop(held);
     end.await.unwrap().unwrap();
     assert_eq!(position(&node, true).await, Ok(Some(5)));
+}
+
+/// Its topic is deleted and made anew while the transaction is open.
+#[tokio::test]
+async fn a_pending_offset_of_a_deleted_topic_does_not_become_one_of_the_next() {
+    for commit in [true, false] {
+        for restarts in [false, true] {
+            let node = TestNode::new(FlushMode::Journal, true);
+            let producer = init(&node).await;
+            open(&node, producer).await;
+            assert_eq!(
+                position(&node, true).await,
+                Err(ErrorCode::UnstableOffsetCommit)
+            );
+            let former = node.ports.remove_topic("in");
+            node.groups.topics_deleted(&[former]);
+            node.ports.add_topic("in");
+            let node = match restarts {
+                true => node.reloaded(),
+                false => node,
+            };
+            // Nobody has to wait for it.
+            assert_eq!(position(&node, true).await, Ok(None));
+            assert_eq!(node.transactions.end(ID, producer, commit).await, Ok(()));
+            assert_eq!(position(&node, true).await, Ok(None));
+            node.groups.expire();
+            let node = node.reloaded();
+            assert_eq!(position(&node, true).await, Ok(None));
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod compaction;
 mod crash;
+mod deleted_topics;
 mod held_groups;
 mod power_cut;
 mod restart;

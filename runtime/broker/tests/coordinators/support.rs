@@ -12,6 +12,7 @@ use millstream_records::{
     BatchBuilder, BatchOptions, ControlRecord, Marker, ProducerStamp, batches,
 };
 use millstream_wire::ErrorCode;
+use uuid::Uuid;
 
 pub const MODES: [FlushMode; 2] = [FlushMode::Journal, FlushMode::Os];
 pub const GROUP: &str = "millstream.p.clean";
@@ -133,7 +134,7 @@ impl Node {
         self.local.hold_group(group, &[member]).await?;
         let (id, epoch) = self.local.init_producer_id(ID, TIMEOUT_MS).await?;
         let task = Task::new(self.local.clone(), ID, id, epoch, generation);
-        Ok(Task { group, ..task })
+        Ok(task.in_group(group))
     }
 
     /// A task with a producer that it has already.
@@ -186,9 +187,14 @@ impl Node {
 
     /// The committed position in the input.
     pub async fn position(&self) -> Result<Option<i64>, ErrorCode> {
+        self.position_in(GROUP).await
+    }
+
+    /// The same of another stage's group.
+    pub async fn position_in(&self, group: &str) -> Result<Option<i64>, ErrorCode> {
         let fetched = self
             .local
-            .fetch_offsets(GROUP, &[TopicPartition::new("in", 0)], true)
+            .fetch_offsets(group, &[TopicPartition::new("in", 0)], true)
             .await
             .unwrap();
         fetched[0]
@@ -227,6 +233,11 @@ impl Task {
             .transactional_producer(&self.name, self.id, self.epoch)
     }
 
+    /// The same with its positions in another group.
+    pub fn in_group(self, group: &'static str) -> Task {
+        Task { group, ..self }
+    }
+
     pub async fn begin(&self) -> Result<(), ErrorCode> {
         let partitions = [TopicPartition::new("out", 0), TopicPartition::new("out", 1)];
         self.producer().add_partitions(&partitions).await
@@ -251,7 +262,7 @@ impl Task {
         self.local
             .append(
                 Some(&self.name),
-                "out",
+                &topic_id(&self.local, "out"),
                 partition,
                 &mut batch,
                 Duration::from_millis(5),
@@ -273,6 +284,7 @@ impl Task {
         };
         let offset = OffsetCommit {
             partition: TopicPartition::new("in", 0),
+            topic_id: topic_id(&self.local, "in"),
             offset: position,
             leader_epoch: -1,
             metadata: String::new(),
@@ -294,6 +306,11 @@ impl Task {
         self.offsets(position).await?;
         self.end(true).await
     }
+}
+
+/// The id of the topic of that name; nil when there is none.
+pub fn topic_id(local: &Local, name: &str) -> Uuid {
+    local.topic(name).map(|topic| topic.id).unwrap_or_default()
 }
 
 /// Waits until there is something.

@@ -109,6 +109,7 @@ async fn data_outside_of_a_transaction_is_refused() {
     };
     let offset = millstream_broker::OffsetCommit {
         partition: millstream_broker::TopicPartition::new("in", 0),
+        topic_id: crate::support::topic_id(&node.local, "in"),
         offset: 9,
         leader_epoch: -1,
         metadata: String::new(),

@@ -186,6 +186,11 @@ impl Log {
         }
     }
 
+    /// Whether the log was deleted. Whoever watches it is notified when it is.
+    pub fn is_deleted(&self) -> bool {
+        self.appender.lock().life == Life::Deleted
+    }
+
     /// Whether the log takes no changes any more.
     pub(crate) fn is_over(&self) -> bool {
         self.appender.lock().life != Life::Open

@@ -7,6 +7,7 @@ use millstream_log::Isolation;
 use millstream_pipeline::ports::{Bounds, InputChunk, InputPartition, PortError};
 use millstream_wire::ErrorCode;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::errors::{Asked, port_error};
 
@@ -44,7 +45,19 @@ impl LocalInput {
         }
     }
 
+    fn gone(&self) -> PortError {
+        PortError::Gone {
+            topic: self.topic.clone(),
+        }
+    }
+
     fn error(&self, code: ErrorCode, offset: i64) -> PortError {
+        if matches!(
+            code,
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId
+        ) {
+            return self.gone();
+        }
         if code == ErrorCode::OffsetOutOfRange {
             let offsets = self.log.offsets();
             return PortError::OffsetOutOfRange {
@@ -60,6 +73,10 @@ impl LocalInput {
 }
 
 impl InputPartition for LocalInput {
+    fn topic_id(&self) -> Uuid {
+        self.log.topic_id()
+    }
+
     async fn read(&self, offset: i64, max_bytes: usize) -> Result<InputChunk, PortError> {
         self.note(offset);
         let read = self
@@ -102,6 +119,10 @@ impl InputPartition for LocalInput {
         let moved = Arc::new(Notify::new());
         let _watch = self.log.watch(Arc::clone(&moved));
         while self.log.offsets().appended_last_stable <= offset {
+            // Looked at after the watch began, so that a deletion wakes us or is seen.
+            if self.log.log().is_deleted() {
+                return Err(self.gone());
+            }
             moved.notified().await;
         }
         Ok(())

@@ -52,6 +52,7 @@ impl LocalEngine {
             (setting.name.to_owned(), value)
         });
         Ok(TopicInfo {
+            id: topic.id,
             partitions: partitions.map_err(|_| PortError::Refused {
                 reason: format!("{} has too many partitions", topic.name),
             })?,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use millstream_broker::{Local, MemberStamp, OffsetCommit, TopicPartition, TransactionalProducer};
-use millstream_pipeline::ports::{PortError, Position, TaskLease, Transaction};
+use millstream_pipeline::ports::{PortError, Position, TaskLease, TopicRef, Transaction};
 use millstream_wire::ErrorCode;
 
 use super::errors::{Asked, port_error};
@@ -41,8 +41,8 @@ impl LocalTransaction {
         port_error(code, Asked::transaction(&self.lease.transactional_id))
     }
 
-    async fn register(&mut self, topic: &str, partition: i32) -> Result<(), PortError> {
-        let wanted = TopicPartition::new(topic, partition);
+    async fn register(&mut self, topic: TopicRef<'_>, partition: i32) -> Result<(), PortError> {
+        let wanted = TopicPartition::new(topic.name, partition);
         if self.registered.contains(&wanted) {
             return Ok(());
         }
@@ -51,13 +51,24 @@ impl LocalTransaction {
             .add_partitions(only)
             .await
             .map_err(|code| match code {
-                ErrorCode::UnknownTopicOrPartition | ErrorCode::NotLeaderOrFollower => {
-                    port_error(code, Asked::partition(topic, partition))
+                ErrorCode::UnknownTopicOrPartition => gone(topic.name),
+                ErrorCode::NotLeaderOrFollower => {
+                    port_error(code, Asked::partition(topic.name, partition))
                 }
                 other => self.error(other),
             })?;
         self.registered.insert(wanted);
         Ok(())
+    }
+
+    /// Which of the topics was deleted.
+    fn gone_of(&self, positions: &[Position]) -> PortError {
+        let is_gone = |position: &&Position| {
+            let present = self.local.topic(&position.topic);
+            present.map(|topic| topic.id) != Some(position.topic_id)
+        };
+        let position = positions.iter().find(is_gone).or(positions.first());
+        gone(position.map_or("", |position| &position.topic))
     }
 
     async fn end(self, commit: bool) -> Result<(), PortError> {
@@ -73,18 +84,19 @@ impl LocalTransaction {
 impl Transaction for LocalTransaction {
     async fn append(
         &mut self,
-        topic: &str,
+        topic: TopicRef<'_>,
         partition: i32,
         batch: &mut [u8],
     ) -> Result<(), PortError> {
         self.register(topic, partition).await?;
         let id = Some(self.lease.transactional_id.as_str());
         self.local
-            .append(id, topic, partition, batch, FLUSH_WITHIN)
+            .append(id, &topic.id, partition, batch, FLUSH_WITHIN)
             .await
             .map_err(|code| match code {
+                ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition => gone(topic.name),
                 ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch => self.error(code),
-                other => port_error(other, Asked::partition(topic, partition)),
+                other => port_error(other, Asked::partition(topic.name, partition)),
             })?;
         Ok(())
     }
@@ -110,7 +122,10 @@ impl Transaction for LocalTransaction {
         self.producer()
             .commit_offsets(group, &member, &offsets)
             .await
-            .map_err(|code| self.error(code))
+            .map_err(|code| match code {
+                ErrorCode::UnknownTopicOrPartition => self.gone_of(positions),
+                other => self.error(other),
+            })
     }
 
     async fn commit(self) -> Result<(), PortError> {
@@ -122,9 +137,16 @@ impl Transaction for LocalTransaction {
     }
 }
 
+fn gone(topic: &str) -> PortError {
+    PortError::Gone {
+        topic: topic.to_owned(),
+    }
+}
+
 fn to_commit(position: &Position) -> OffsetCommit {
     OffsetCommit {
         partition: TopicPartition::new(&position.topic, position.partition),
+        topic_id: position.topic_id,
         offset: position.offset,
         leader_epoch: -1,
         metadata: String::new(),

@@ -139,7 +139,7 @@ async fn node(dir: &Path, flush: FlushMode) -> Rig {
     }
     let mut batch = builder.build().unwrap();
     rig.local
-        .append(None, "in", 0, &mut batch, Duration::ZERO)
+        .append(None, &rig.topic("in").id, 0, &mut batch, Duration::ZERO)
         .await
         .unwrap();
     rig
@@ -240,7 +240,7 @@ async fn node_input(rig: &Rig, value: &str) -> i64 {
     let mut batch = builder.build().unwrap();
     let appended = rig
         .local
-        .append(None, "in", 0, &mut batch, Duration::ZERO)
+        .append(None, &rig.topic("in").id, 0, &mut batch, Duration::ZERO)
         .await;
     appended.unwrap().last_offset + 1
 }
@@ -261,9 +261,10 @@ fn output(lease: &TaskLease, value: &str) -> Vec<u8> {
     builder.build().unwrap()
 }
 
-fn position(offset: i64) -> [Position; 1] {
+fn position(rig: &Rig, offset: i64) -> [Position; 1] {
     [Position {
         topic: "in".to_owned(),
+        topic_id: rig.topic("in").id,
         partition: 0,
         offset,
     }]
@@ -312,25 +313,33 @@ async fn take_over(rig: &Rig, next: Next) -> Result<(), PortError> {
     };
     let older = engine.acquire_task(&task, Some(&claim)).await?;
     let mut paused = engine.begin(&older).await?;
-    paused.append("out", 0, &mut output(&older, "o")).await?;
-    paused.offsets(&position(4)).await?;
+    paused
+        .append(rig.topic("out"), 0, &mut output(&older, "o"))
+        .await?;
+    paused.offsets(&position(rig, 4)).await?;
 
     let newer = engine.acquire_task(&task, Some(&claim)).await?;
     assert!(newer.task_epoch > older.task_epoch);
     let mut transaction = engine.begin(&newer).await?;
     transaction
-        .append("out", 0, &mut output(&newer, "n"))
+        .append(rig.topic("out"), 0, &mut output(&newer, "n"))
         .await?;
-    transaction.offsets(&position(2)).await?;
+    transaction.offsets(&position(rig, 2)).await?;
     transaction.commit().await?;
 
     match next {
-        Next::Append => paused.append("out", 0, &mut output(&older, "x")).await,
-        Next::Offsets => paused.offsets(&position(3)).await,
+        Next::Append => {
+            paused
+                .append(rig.topic("out"), 0, &mut output(&older, "x"))
+                .await
+        }
+        Next::Offsets => paused.offsets(&position(rig, 3)).await,
         Next::Commit => paused.commit().await,
         Next::Begin => {
             let mut another = engine.begin(&older).await?;
-            another.append("out", 0, &mut output(&older, "x")).await
+            another
+                .append(rig.topic("out"), 0, &mut output(&older, "x"))
+                .await
         }
     }
 }

@@ -36,6 +36,7 @@ pub fn lanes() -> Lanes {
 /// Appends batches, most of them waited for, until all are sent or the store refuses.
 pub async fn produce(local: Local, lanes: Lanes, seed: u64, batches: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
+    let topic_id = local.topic("in").ok_or("there is no topic in")?.id;
     for _ in 0..batches {
         let partition = random.below(PARTITIONS as u64) as i32;
         let count = 1 + random.below(5) as i64;
@@ -47,7 +48,7 @@ pub async fn produce(local: Local, lanes: Lanes, seed: u64, batches: u64) -> Res
         };
         let mut batch = batch(partition, end - count, end);
         let appended = local
-            .append(None, "in", partition, &mut batch, Duration::ZERO)
+            .append(None, &topic_id, partition, &mut batch, Duration::ZERO)
             .await
             .map_err(|code| code.to_string())?;
         assert_eq!(appended.base_offset, end - count, "partition {partition}");

@@ -11,7 +11,7 @@ use millstream_cluster::{ClusterMetadata, NodeIdentity};
 use millstream_log::{Isolation, LogStore, StoreOptions};
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
-use millstream_pipeline::ports::{Engine, PortError, TaskId};
+use millstream_pipeline::ports::{Engine, PortError, TaskId, TopicRef};
 use millstream_records::{BatchView, ControlRecord, Marker, Record, batches};
 use tokio::time::Instant;
 
@@ -70,6 +70,12 @@ impl Rig {
     pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<(), String> {
         let created = self.local.ensure_topic(name, Some(partitions), &[]).await;
         created.map(drop).map_err(|failure| failure.message)
+    }
+
+    /// A topic that is there.
+    pub fn topic<'t>(&self, name: &'t str) -> TopicRef<'t> {
+        let id = self.local.topic(name).expect("it was created").id;
+        TopicRef { name, id }
     }
 
     pub fn partition(&self, topic: &str, partition: i32) -> Result<LocalPartition, String> {

@@ -41,6 +41,7 @@ fn manifest(body: &str) -> Manifest {
 
 fn facts(existing: &[(&str, i32)]) -> TopicFacts {
     let info = |partitions| TopicInfo {
+        id: uuid::Uuid::nil(),
         partitions,
         message_bytes_max: 1 << 20,
         settings: BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]),

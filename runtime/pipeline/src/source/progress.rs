@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use millstream_records::batches;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::rows::Checkpoint;
 use crate::ports::{Engine, InputPartition, PortError, SOURCES_TOPIC, TaskId};
@@ -33,6 +34,10 @@ pub struct Progress {
     /// to its end: a finished file whose both are the same is not read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<FileStamp>,
+    /// The id of the topic that was fed. In another topic of that name nothing of the file is there.
+    /// Progress of older versions has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +61,7 @@ impl FileStamp {
 }
 
 impl Progress {
-    pub fn new(file: &str, at: &Checkpoint, stamp: Option<FileStamp>) -> Self {
+    pub fn new(file: &str, at: &Checkpoint, stamp: Option<FileStamp>, topic_id: Uuid) -> Self {
         Progress {
             version: 1,
             file: file.to_owned(),
@@ -65,7 +70,14 @@ impl Progress {
             digest: hex(&at.digest),
             done: stamp.is_some(),
             stamp,
+            topic_id: Some(topic_id.to_string()),
         }
+    }
+
+    /// Whether it is the progress of another topic than this one.
+    pub fn is_of_another_topic(&self, topic_id: Uuid) -> bool {
+        let fed = self.topic_id.as_ref();
+        fed.is_some_and(|fed| *fed != topic_id.to_string())
     }
 
     /// Where to go on.

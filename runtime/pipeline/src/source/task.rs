@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::error::SourceError;
 use super::progress::{self, FileStamp, Progress};
@@ -79,8 +80,36 @@ async fn session<E: Engine>(
         .unless_stopped(engine.acquire_task(&context.source.task, None))
         .await??;
     let key = progress::key(&context.source.task);
-    let known = stop.unless_stopped(progress::read(engine, &key)).await??;
+    let topics = vec![
+        OutputTopic::find(engine, &context.source.topic).await?,
+        OutputTopic::find(engine, SOURCES_TOPIC).await?,
+    ];
+    let topic_id = topics[RECORDS].info.id;
+    let mut known = stop.unless_stopped(progress::read(engine, &key)).await??;
+    if let Some(progress) = known.take_if(|progress| progress.is_of_another_topic(topic_id)) {
+        let topic = &context.source.topic;
+        tracing::info!(file = %progress.file, %topic, "the topic was made anew since it was fed: the file is read from its beginning");
+    }
     status.started(&[]);
+    let outbox = Outbox::new(&lease, topics, 0);
+    let mut producer = Producer {
+        context,
+        status,
+        writer: Writer::new(engine.clone(), lease, outbox, context.commit_interval_max),
+        stop,
+        key,
+        topic_id,
+        pending: 0,
+        newest: None,
+    };
+    if let Some(progress) = &mut known
+        && progress.topic_id.is_none()
+    {
+        // From an older version. Once the topic is made anew, nothing would tell.
+        progress.topic_id = Some(topic_id.to_string());
+        producer.newest = Some(progress.clone());
+        producer.commit().await?;
+    }
     let stamp = FileStamp::of(&section.file).ok();
     let file_bytes = stamp.as_ref().map_or(0, |stamp| stamp.bytes);
     if let Some(progress) = &known
@@ -92,20 +121,6 @@ async fn session<E: Engine>(
     }
     let read = Arc::new(AtomicU64::new(0));
     status.reading(Arc::clone(&read), file_bytes);
-    let topics = vec![
-        OutputTopic::find(engine, &context.source.topic).await?,
-        OutputTopic::find(engine, SOURCES_TOPIC).await?,
-    ];
-    let outbox = Outbox::new(&lease, topics, 0);
-    let mut producer = Producer {
-        context,
-        status,
-        writer: Writer::new(engine.clone(), lease, outbox, context.commit_interval_max),
-        stop,
-        key,
-        pending: 0,
-        newest: None,
-    };
     let (rows, reader) = start_reading(section.clone(), known, read)?;
     let outcome = producer.produce(rows).await;
     if outcome.is_err() {
@@ -166,6 +181,8 @@ struct Producer<'s, E: Engine> {
     writer: Writer<E>,
     stop: StopSignal,
     key: String,
+    /// The topic that is fed.
+    topic_id: Uuid,
     /// Rows of the open transaction.
     pending: u64,
     /// Progress behind them.
@@ -247,6 +264,7 @@ impl<E: Engine> Producer<'_, E> {
             section.file_text.get_ref(),
             &batch.end,
             stamp,
+            self.topic_id,
         ));
         Ok(())
     }

@@ -94,7 +94,8 @@ pub fn reaction(error: &PortError) -> Reaction {
     match error {
         PortError::NotLeader { .. }
         | PortError::Unknown { .. }
-        | PortError::UnstableOffsets { .. } => Reaction::Retry,
+        | PortError::UnstableOffsets { .. }
+        | PortError::Gone { .. } => Reaction::Retry,
         PortError::Fenced { .. } => Reaction::GiveUp,
         PortError::NotFound { .. }
         | PortError::OffsetOutOfRange { .. }
@@ -121,6 +122,7 @@ pub fn advice(error: &PortError) -> &'static str {
         PortError::Refused { .. } => "Correct what was refused and start again",
         PortError::NotLeader { .. }
         | PortError::Unknown { .. }
-        | PortError::UnstableOffsets { .. } => "",
+        | PortError::UnstableOffsets { .. }
+        | PortError::Gone { .. } => "",
     }
 }

@@ -73,6 +73,7 @@ impl<I: InputPartition> Input<I> {
     pub fn position(&self) -> Position {
         Position {
             topic: self.topic.clone(),
+            topic_id: self.port.topic_id(),
             partition: self.partition,
             offset: self.done,
         }

@@ -6,7 +6,7 @@ use millstream_records::{
 };
 
 use super::partitioner::{Sticky, partition_for_key};
-use crate::ports::{PortError, TaskLease, TopicInfo, Transaction};
+use crate::ports::{PortError, TaskLease, TopicInfo, TopicRef, Transaction};
 
 /// A batch is closed when it has this many bytes, so that a large transaction leaves in pieces.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -22,6 +22,15 @@ const HEADER_OVERHEAD_MAX: usize = 10;
 pub struct OutputTopic {
     pub name: String,
     pub info: TopicInfo,
+}
+
+impl OutputTopic {
+    fn reference(&self) -> TopicRef<'_> {
+        TopicRef {
+            name: &self.name,
+            id: self.info.id,
+        }
+    }
 }
 
 /// One record to send.
@@ -242,7 +251,7 @@ impl Outbox {
         let mut sent = 0;
         let mut outcome = Ok(());
         for ready in &mut self.ready {
-            let topic = &self.topics[ready.topic].topic.name;
+            let topic = self.topics[ready.topic].topic.reference();
             outcome = transaction
                 .append(topic, ready.partition, &mut ready.batch)
                 .await;

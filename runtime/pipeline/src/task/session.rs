@@ -52,7 +52,8 @@ pub struct Session<'t, E: Engine, F: ProcessorFactory> {
 
 impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
     /// Starts in the order that keeps exactly-once: acquire (which settles and fences the
-    /// forerunner), read the offsets, open the inputs.
+    /// forerunner), open the inputs, read the offsets. An offset that is read then is one of the
+    /// topic that was opened, or the topic has gone and the input says so.
     pub async fn open(
         context: &'t StageContext<E, F>,
         partition: i32,
@@ -66,6 +67,10 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         let lease = stop
             .unless_stopped(engine.acquire_task(&task, Some(&claim)))
             .await??;
+        let mut ports = Vec::with_capacity(claim.partitions.len());
+        for place in &claim.partitions {
+            ports.push(engine.task_input(&lease, &place.0, place.1).await?);
+        }
         let mut backoff = Backoff::default();
         let committed = loop {
             match engine.committed(&claim.group, &claim.partitions).await {
@@ -74,8 +79,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
             }
         };
         let mut inputs = Vec::with_capacity(claim.partitions.len());
-        for (place, committed) in claim.partitions.iter().zip(&committed) {
-            let port = engine.task_input(&lease, &place.0, place.1).await?;
+        for ((place, committed), port) in claim.partitions.iter().zip(&committed).zip(ports) {
             let seed = seed::run_seed(&place.0, place.1);
             let start = &stage.if_no_offset;
             inputs.push(Input::start(place.clone(), port, seed, *committed, start).await?);

@@ -198,11 +198,13 @@ impl TaskStatus {
         std::mem::replace(known, gone) != gone
     }
 
-    /// Positions after a start: `None` where nothing is committed.
+    /// Positions after a start: `None` where nothing is committed. What was seen of the inputs before may have been
+    /// another topic's.
     pub(crate) fn started(&self, committed: &[Option<i64>]) {
         let mut inner = self.inner.lock();
         for (input, offset) in inner.inputs.iter_mut().zip(committed) {
             input.committed = *offset;
+            input.last_stable = 0;
         }
         inner.state = TaskState::Running;
     }

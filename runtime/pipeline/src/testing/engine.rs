@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::faults::{Fault, Step};
 use super::partition::{Partition, StoredRecord};
 use super::state::{State, Topic, TransactionState};
-use crate::ports::{Bounds, PortError, TaskId, TaskLease, TopicInfo};
+use crate::ports::{Bounds, PortError, TaskId, TaskLease, TopicInfo, TopicRef};
 
 /// An engine in memory. Clones are handles of the same incarnation; [`MemoryEngine::restart`] gives
 /// one of the next, as a process that was started again has.
@@ -43,7 +43,9 @@ impl MemoryEngine {
         message_bytes_max: usize,
         compression: Compression,
     ) {
+        let mut state = self.state.lock();
         let info = TopicInfo {
+            id: state.new_topic_id(),
             partitions,
             message_bytes_max,
             compression,
@@ -53,11 +55,15 @@ impl MemoryEngine {
             partitions: (0..partitions).map(|_| Partition::default()).collect(),
             info,
         };
-        self.state.lock().topics.insert(name.to_owned(), topic);
+        state.topics.insert(name.to_owned(), topic);
     }
 
+    /// Deletes a topic; whoever waits for it hears of it.
     pub fn delete_topic(&self, name: &str) {
-        self.state.lock().topics.remove(name);
+        let deleted = self.state.lock().topics.remove(name);
+        for partition in deleted.into_iter().flat_map(|topic| topic.partitions) {
+            partition.changed.notify_waiters();
+        }
     }
 
     /// Lets `plan` decide about each call from now on.
@@ -109,8 +115,7 @@ impl MemoryEngine {
 
     /// The committed offset of a group.
     pub fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
-        let place = (group.to_owned(), topic.to_owned(), partition);
-        self.state.lock().groups.get(&place).copied()
+        self.state.lock().group_offset(group, topic, partition)
     }
 
     pub fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, PortError> {
@@ -198,6 +203,11 @@ impl MemoryEngine {
             reason: error.to_string(),
         })?;
         let lease = lease_of(transactional_id.to_owned(), &owner, None);
+        let id = state.topics.get(topic).map(|topic| topic.info.id);
+        let topic = TopicRef {
+            name: topic,
+            id: id.unwrap_or_default(),
+        };
         state.append(&lease, (topic, partition), &mut batch)?;
         match end {
             Some(marker) => state.end_of(&lease, marker),

@@ -3,21 +3,32 @@
 use std::sync::Arc;
 
 use millstream_records::{Compression, Marker};
+use uuid::Uuid;
 
 use super::engine::{MemoryEngine, lease_of};
 use super::faults::Step;
 use super::partition::Partition;
-use super::state::Topic;
+use super::state::{State, Topic};
 use crate::ports::{
     Bounds, Engine, GroupClaim, InputChunk, InputPartition, PortError, Position, TaskId, TaskLease,
-    TopicInfo, TopicSpec, Transaction,
+    TopicInfo, TopicRef, TopicSpec, Transaction,
 };
 
 /// A partition of a [`MemoryEngine`].
 pub struct MemoryInput {
     engine: MemoryEngine,
     topic: String,
+    topic_id: Uuid,
     partition: i32,
+}
+
+impl MemoryInput {
+    fn topic(&self) -> TopicRef<'_> {
+        TopicRef {
+            name: &self.topic,
+            id: self.topic_id,
+        }
+    }
 }
 
 /// A transaction of a [`MemoryEngine`].
@@ -32,10 +43,12 @@ impl Engine for MemoryEngine {
 
     async fn ensure_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, PortError> {
         self.call(Step::EnsureTopic, (&spec.name, -1), |state| {
+            let id = state.new_topic_id();
             let topic = state.topics.entry(spec.name.clone()).or_insert_with(|| {
                 let partitions = spec.partitions.unwrap_or(1);
                 Topic {
                     info: TopicInfo {
+                        id,
                         partitions,
                         message_bytes_max: 1 << 20,
                         compression: Compression::None,
@@ -76,23 +89,24 @@ impl Engine for MemoryEngine {
         partitions: &[(String, i32)],
     ) -> Result<Vec<Option<i64>>, PortError> {
         self.call(Step::Committed, (group, -1), |state| {
-            let offsets = partitions.iter().map(|(topic, partition)| {
-                let place = (group.to_owned(), topic.clone(), *partition);
-                state.groups.get(&place).copied()
-            });
+            let offsets = partitions
+                .iter()
+                .map(|(topic, partition)| state.group_offset(group, topic, *partition));
             Ok(offsets.collect())
         })
         .await
     }
 
     async fn input(&self, topic: &str, partition: i32) -> Result<MemoryInput, PortError> {
-        self.call(Step::Input, (topic, partition), |state| {
-            state.partition(topic, partition).map(|_| ())
-        })
-        .await?;
+        let open = |state: &mut State| {
+            state.partition(topic, partition)?;
+            Ok(state.topics.get(topic).map(|topic| topic.info.id))
+        };
+        let opened = self.call(Step::Input, (topic, partition), open).await?;
         Ok(MemoryInput {
             engine: self.clone(),
             topic: topic.to_owned(),
+            topic_id: opened.unwrap_or_default(),
             partition,
         })
     }
@@ -108,10 +122,15 @@ impl Engine for MemoryEngine {
 }
 
 impl InputPartition for MemoryInput {
+    fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
     async fn read(&self, offset: i64, max_bytes: usize) -> Result<InputChunk, PortError> {
         let place = (self.topic.as_str(), self.partition);
         self.engine
             .call(Step::Read, place, |state| {
+                state.check_present(self.topic())?;
                 let partition = state.partition(&self.topic, self.partition)?;
                 let bounds = partition.bounds();
                 partition
@@ -131,6 +150,7 @@ impl InputPartition for MemoryInput {
         let place = (self.topic.as_str(), self.partition);
         self.engine
             .call(Step::Bounds, place, |state| {
+                state.check_present(self.topic())?;
                 Ok(state.partition(&self.topic, self.partition)?.bounds())
             })
             .await
@@ -148,6 +168,7 @@ impl InputPartition for MemoryInput {
     async fn wait_beyond(&self, offset: i64) -> Result<(), PortError> {
         loop {
             let changed = self.engine.if_alive(|state| {
+                state.check_present(self.topic())?;
                 let partition = state.partition(&self.topic, self.partition)?;
                 Ok(Arc::clone(&partition.changed))
             });
@@ -157,7 +178,12 @@ impl InputPartition for MemoryInput {
             // Registered before the look, so that no change is missed.
             let mut changed = std::pin::pin!(changed.notified());
             changed.as_mut().enable();
-            if self.engine.bounds(&self.topic, self.partition)?.last_stable > offset {
+            let last_stable = self.engine.if_alive(|state| {
+                state.check_present(self.topic())?;
+                let partition = state.partition(&self.topic, self.partition)?;
+                Ok::<_, PortError>(partition.bounds().last_stable)
+            });
+            if last_stable.transpose()?.is_some_and(|last| last > offset) {
                 return Ok(());
             }
             changed.await;
@@ -168,13 +194,13 @@ impl InputPartition for MemoryInput {
 impl Transaction for MemoryTransaction {
     async fn append(
         &mut self,
-        topic: &str,
+        topic: TopicRef<'_>,
         partition: i32,
         batch: &mut [u8],
     ) -> Result<(), PortError> {
         let lease = &self.lease;
         self.engine
-            .call(Step::Append, (topic, partition), |state| {
+            .call(Step::Append, (topic.name, partition), |state| {
                 state.append(lease, (topic, partition), batch)
             })
             .await

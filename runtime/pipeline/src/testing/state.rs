@@ -6,15 +6,19 @@ use millstream_records::Marker;
 
 use super::faults::Plan;
 use super::partition::Partition;
-use crate::ports::{PortError, Position, TaskLease, TopicInfo};
+use uuid::Uuid;
+
+use crate::ports::{PortError, Position, TaskLease, TopicInfo, TopicRef};
 
 /// Everything that survives a crash, and the plan of faults.
 #[derive(Default)]
 pub struct State {
     pub topics: BTreeMap<String, Topic>,
     pub transactions: HashMap<String, TransactionState>,
-    pub groups: HashMap<(String, String, i32), i64>,
+    /// By group, topic and partition: the topic's id and the offset.
+    pub groups: HashMap<(String, String, i32), (Uuid, i64)>,
     next_producer_id: i64,
+    next_topic_id: u128,
     pub calls: u64,
     pub plan: Option<Plan>,
     /// Handles of an earlier incarnation are dead.
@@ -38,6 +42,31 @@ pub struct TransactionState {
 }
 
 impl State {
+    /// An id that no topic has had.
+    pub fn new_topic_id(&mut self) -> Uuid {
+        self.next_topic_id += 1;
+        Uuid::from_u128(self.next_topic_id)
+    }
+
+    /// Whether this is the topic that has its name now.
+    pub fn check_present(&self, topic: TopicRef<'_>) -> Result<(), PortError> {
+        let present = self.topics.get(topic.name).map(|topic| topic.info.id);
+        match present == Some(topic.id) {
+            true => Ok(()),
+            false => Err(PortError::Gone {
+                topic: topic.name.to_owned(),
+            }),
+        }
+    }
+
+    /// The committed offset of a group in the present topic.
+    pub fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let place = (group.to_owned(), topic.to_owned(), partition);
+        let (id, offset) = *self.groups.get(&place)?;
+        let present = self.topics.get(topic)?.info.id;
+        (id == present).then_some(offset)
+    }
+
     /// InitProducerId: aborts what is open, fences the forerunner.
     pub fn init_producer(&mut self, id: &str) -> TransactionState {
         if self.transactions.contains_key(id) {
@@ -72,13 +101,16 @@ impl State {
     pub fn append(
         &mut self,
         lease: &TaskLease,
-        (topic, partition): (&str, i32),
+        (topic, partition): (TopicRef<'_>, i32),
         batch: &mut [u8],
     ) -> Result<(), PortError> {
-        self.partition(topic, partition)?;
+        self.check_present(topic)?;
+        self.partition(topic.name, partition)?;
         let transaction = self.owned(lease)?;
-        transaction.partitions.insert((topic.to_owned(), partition));
-        self.partition(topic, partition)?.append(batch)
+        transaction
+            .partitions
+            .insert((topic.name.to_owned(), partition));
+        self.partition(topic.name, partition)?.append(batch)
     }
 
     pub fn add_offsets(
@@ -87,6 +119,12 @@ impl State {
         positions: &[Position],
     ) -> Result<(), PortError> {
         let group = lease.group.clone().unwrap_or_default();
+        for position in positions {
+            self.check_present(TopicRef {
+                name: &position.topic,
+                id: position.topic_id,
+            })?;
+        }
         let transaction = self.owned(lease)?;
         for position in positions {
             transaction.offsets.push((group.clone(), position.clone()));
@@ -115,7 +153,8 @@ impl State {
         if marker == Marker::Commit {
             for (group, position) in offsets {
                 let place = (group, position.topic, position.partition);
-                self.groups.insert(place, position.offset);
+                self.groups
+                    .insert(place, (position.topic_id, position.offset));
             }
         }
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod command_line;
 mod confluent;
+mod deleted_topics;
 mod flights;
 mod kafka_files;
 mod kcat_client;

@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 use crate::group::decision::Decision;
 use crate::group::join::JoinRequest;
@@ -7,11 +9,98 @@ use crate::group::session::SyncRequest;
 fn committed(expire_ms: Option<i64>) -> CommittedOffset {
     CommittedOffset {
         offset: 17,
-        // Version 1, which carries an expiry, has no leader epoch.
-        leader_epoch: if expire_ms.is_some() { -1 } else { 3 },
+        leader_epoch: 3,
         metadata: "mine".into(),
         commit_ms: 1_700_000_000_000,
         expire_ms,
+        topic_id: Uuid::from_u128(0x1234_5678_9abc_def0_0fed_cba9_8765_4321),
+    }
+}
+
+/// The records that a group of ours writes, by name.
+fn records() -> Vec<(&'static str, Bytes, Option<Bytes>)> {
+    let partition = TopicPartition::new("flights", 2);
+    let offset = offset_key("g", &partition).unwrap();
+    let value = |expire_ms| Some(offset_value(&committed(expire_ms)).unwrap());
+    let group = Some(group_value(&stable_group(), None).unwrap());
+    vec![
+        ("an offset", offset.clone(), value(None)),
+        ("one with an expiry", offset, value(Some(1 << 41))),
+        ("a group", group_key("g").unwrap(), group),
+    ]
+}
+
+#[test]
+fn a_record_that_is_cut_short_is_refused() {
+    for (name, key, value) in records() {
+        let value = value.unwrap();
+        for end in 0..key.len() {
+            let cut = read(key.slice(..end), Some(value.clone()));
+            assert!(cut.is_err(), "{name}: key of {end} bytes: {cut:?}");
+        }
+        for end in 0..value.len() {
+            let cut = read(key.clone(), Some(value.slice(..end)));
+            assert!(cut.is_err(), "{name}: value of {end} bytes: {cut:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_with_a_flipped_bit_never_panics_and_never_reads_as_the_sound_one() {
+    for (name, key, value) in records() {
+        let value = value.unwrap();
+        let sound = read(key.clone(), Some(value.clone())).unwrap();
+        for bit in 0..8 * (key.len() + value.len()) {
+            let mut bytes = [&key[..], &value[..]].concat();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (key, value) = bytes.split_at(key.len());
+            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            let flipped = read(key, Some(value));
+            if let Ok(StoredRecord::Group {
+                value: Some(value), ..
+            }) = &flipped
+            {
+                Group::restore(value.clone(), 0).validate();
+            }
+            // Record types 0 and 1 have the same form and the same meaning.
+            let is_the_other_type = key_is_of_an_offset(&sound) && bit == 8;
+            assert_eq!(
+                flipped == Ok(sound.clone()),
+                is_the_other_type,
+                "{name}: bit {bit}"
+            );
+        }
+    }
+}
+
+fn key_is_of_an_offset(record: &StoredRecord) -> bool {
+    matches!(record, StoredRecord::Offset { .. })
+}
+
+/// Kafka before it had topic ids, and we: without and with a client's own expiry.
+#[test]
+fn offsets_of_older_versions_name_no_topic() {
+    let partition = TopicPartition::new("flights", 2);
+    for (version, expire_ms) in [(0, None), (1, Some(9)), (2, None), (3, None)] {
+        let value = OffsetCommitValue {
+            offset: 17,
+            leader_epoch: 3,
+            metadata: "mine".into(),
+            commit_timestamp: 1_700_000_000_000,
+            expire_timestamp: 9,
+            ..OffsetCommitValue::default()
+        };
+        let value = value.to_bytes(version).unwrap();
+        let read = read(offset_key("g", &partition).unwrap(), Some(value)).unwrap();
+        let expected = CommittedOffset {
+            leader_epoch: if version == 3 { 3 } else { -1 },
+            topic_id: Uuid::nil(),
+            ..committed(expire_ms)
+        };
+        let StoredRecord::Offset { value, .. } = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!(value, Some(expected), "version {version}");
     }
 }
 

@@ -106,6 +106,7 @@ fn offsets_value(key: &[u8], value: &[u8]) -> Value {
                 "leader_epoch": value.leader_epoch,
                 "metadata": value.metadata,
                 "commit_timestamp": value.commit_timestamp,
+                "topic_id": (!value.topic_id.is_nil()).then(|| value.topic_id.to_string()),
             }),
             Err(error) => undecoded(&error, value),
         },
