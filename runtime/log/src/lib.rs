@@ -21,9 +21,7 @@ pub mod testing;
 pub use cleaner::{
     CleanError, CleanerMetrics, CleanerOptions, DirtyLog, PassReport, UncleanableLog,
 };
-pub use config::{
-    CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlushMode, Writers,
-};
+pub use config::{CleanupPolicy, FlushMode, LogConfig, StoreOptions, UnknownFlushMode, Writers};
 pub use index::AbortedTxn;
 pub use journal::Lsn;
 pub use log::{

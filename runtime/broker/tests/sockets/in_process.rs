@@ -44,13 +44,13 @@ async fn appends_and_reads_go_both_ways() {
     let node = Node::start().await;
     let mut client = node.client().await;
     let local = node.broker.local();
-    local.ensure_topic("t", None, &[]).await.unwrap();
+    let topic = local.ensure_topic("t", None, &[]).await.unwrap();
     let partition = local.partition("t", 0).unwrap();
     let moved = Arc::new(Notify::new());
     let _watching = partition.watch(Arc::clone(&moved));
     let mut bytes = batch(&["a", "b"]);
     let appended = local
-        .append(None, "t", 0, &mut bytes, Duration::ZERO)
+        .append(None, &topic.id, 0, &mut bytes, Duration::ZERO)
         .await
         .unwrap();
     assert_eq!((appended.base_offset, appended.last_offset), (0, 1));
@@ -89,8 +89,9 @@ async fn the_rules_for_clients_hold_in_process_too() {
         .unwrap();
     local.ensure_topic("t", None, &[]).await.unwrap();
     let append = async |topic: &str, index: i32, mut bytes: Vec<u8>| {
+        let id = local.topic(topic).expect("it was made").id;
         local
-            .append(None, topic, index, &mut bytes, Duration::ZERO)
+            .append(None, &id, index, &mut bytes, Duration::ZERO)
             .await
             .map(|appended| appended.base_offset)
     };

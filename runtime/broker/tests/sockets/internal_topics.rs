@@ -221,8 +221,9 @@ async fn the_nodes_own_appends_go_on() {
     let local = node.broker.local();
     let append = async |topic: &str| {
         let mut bytes = batch(&["progress"]);
+        let id = local.topic(topic).expect("it was made").id;
         let appended = local
-            .append(None, topic, 0, &mut bytes, Duration::ZERO)
+            .append(None, &id, 0, &mut bytes, Duration::ZERO)
             .await?;
         local.partition(topic, 0)?.flushed(&appended).await?;
         Ok(appended.base_offset)

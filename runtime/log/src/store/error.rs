@@ -70,7 +70,9 @@ pub enum StoreError {
     #[error("{log:?} is not a name that a partition can have")]
     Name { log: String },
     /// A log is known by its topic's id, and its directory by the topic's name: each belongs to one log.
-    #[error("{log} of topic {topic_id} is not made: {holder} of topic {holder_id} has its name or its id")]
+    #[error(
+        "{log} of topic {topic_id} is not made: {holder} of topic {holder_id} has its name or its id"
+    )]
     Taken {
         log: String,
         topic_id: Uuid,

@@ -72,7 +72,7 @@ async fn a_failed_stage_is_named_by_metrics_readiness_health_and_its_group() {
     let node = Node::start(&settings(dir.path()), Ground::default()).await;
     let node = node.unwrap_or_else(|failure| panic!("{:#}", failure.error));
     let local = node.broker().local();
-    local.ensure_topic("in", Some(1), &[]).await.unwrap();
+    let topic = local.ensure_topic("in", Some(1), &[]).await.unwrap();
     let mut batch = BatchBuilder::new(BatchOptions::default());
     for value in ["a", "b", "stop", "d"] {
         batch
@@ -81,7 +81,7 @@ async fn a_failed_stage_is_named_by_metrics_readiness_health_and_its_group() {
     }
     let mut batch = batch.build().unwrap();
     local
-        .append(None, "in", 0, &mut batch, Duration::from_secs(10))
+        .append(None, &topic.id, 0, &mut batch, Duration::from_secs(10))
         .await
         .unwrap();
 

@@ -444,14 +444,14 @@ fn a_transition_that_kafka_does_not_know_is_never_installed() {
 #[test]
 fn no_partitions_begin_no_transaction_and_change_none() {
     for state in [Empty, Ongoing, CompleteCommit, CompleteAbort] {
-        let decision = at(state).add_partitions(producer(7, 3), &[], NOW);
+        let decision = at(state).add_partitions(producer(7, 3), &[], now(NOW, MONOTONIC));
         assert_eq!(decision, Ok(AddDecision::Known), "{state:?}");
     }
     for state in [PrepareCommit, PrepareAbort] {
-        let decision = at(state).add_partitions(producer(7, 3), &[], NOW);
+        let decision = at(state).add_partitions(producer(7, 3), &[], now(NOW, MONOTONIC));
         assert_eq!(decision, Ok(AddDecision::Wait), "{state:?}");
     }
-    let fenced = at(Empty).add_partitions(producer(7, 2), &[], NOW);
+    let fenced = at(Empty).add_partitions(producer(7, 2), &[], now(NOW, MONOTONIC));
     assert_eq!(fenced, Err(ErrorCode::ProducerFenced));
 }
 
@@ -460,7 +460,7 @@ fn nobody_acts_under_the_epoch_that_is_kept_for_fencing() {
     let last = producer(7, i16::MAX);
     let mut idle = at(CompleteAbort);
     idle.producer_epoch = i16::MAX;
-    let added = idle.add_partitions(last, &[partition(0)], NOW);
+    let added = idle.add_partitions(last, &[partition(0)], now(NOW, MONOTONIC));
     assert_eq!(added, Err(ErrorCode::ProducerFenced));
     let mut open = at(Ongoing);
     open.producer_epoch = i16::MAX;
@@ -478,7 +478,7 @@ fn a_transaction_under_the_last_epoch_is_aborted_all_the_same() {
     let Ok(InitDecision::Abort(abort)) = open.init_producer_id(&init(None), NOW) else {
         panic!("an open transaction is aborted first");
     };
-    let late = NOW + i64::from(TIMEOUT);
+    let late = now(NOW, MONOTONIC + i64::from(TIMEOUT));
     for aborted in [abort, open.time_out(late).unwrap()] {
         aborted.validate();
         assert_eq!(aborted.producer(), producer(7, i16::MAX));
