@@ -478,7 +478,7 @@ fn a_transaction_under_the_last_epoch_is_aborted_all_the_same() {
     let Ok(InitDecision::Abort(abort)) = open.init_producer_id(&init(None), NOW) else {
         panic!("an open transaction is aborted first");
     };
-    let late = now(NOW, MONOTONIC + i64::from(TIMEOUT));
+    let late = now(NOW, MONOTONIC + i64::from(TIMEOUT) + 1);
     for aborted in [abort, open.time_out(late).unwrap()] {
         aborted.validate();
         assert_eq!(aborted.producer(), producer(7, i16::MAX));
