@@ -13,10 +13,11 @@ pub(crate) fn batch_error(error: &BatchError) -> ErrorCode {
         BatchError::TooShort { .. }
         | BatchError::TrailingBytes { .. }
         | BatchError::Length { .. }
-        | BatchError::Crc { .. }
-        | BatchError::Decompress(DecompressError::Corrupt { .. }) => ErrorCode::CorruptMessage,
+        | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
         BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
-        BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
+        // As Kafka. The checksum holds, so it helps nobody to send such a batch again.
+        BatchError::UnknownCompression { .. }
+        | BatchError::Decompress(DecompressError::Corrupt { .. }) => ErrorCode::UnknownServerError,
         BatchError::Decompress(DecompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
         // The checksum holds, so the client itself has written nonsense.
         BatchError::Field { .. }

@@ -33,6 +33,8 @@ pub(crate) enum PrepareError {
     ZstdTooEarly,
     #[error("record {index} has no key, and the topic is compacted")]
     KeylessOnCompacted { index: usize },
+    #[error("the batch says LogAppendTime, which the node alone gives")]
+    AppendTime,
     #[error("the batch cannot be stored with the topic's compression.type: {0}")]
     Build(#[from] BuildError),
 }
@@ -49,6 +51,7 @@ impl PrepareError {
                 ErrorCode::MessageTooLarge
             }
             PrepareError::ZstdTooEarly => ErrorCode::UnsupportedCompressionType,
+            PrepareError::AppendTime => ErrorCode::InvalidTimestamp,
             PrepareError::Build(_) => ErrorCode::InvalidRecord,
         }
     }
@@ -75,6 +78,9 @@ pub(crate) fn prepare(
     let max_timestamp = batch.validate_produced(limits.decompressed_bytes_max)?;
     if settings.log.cleanup.compact {
         check_keys(&batch, limits)?;
+    }
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Err(PrepareError::AppendTime);
     }
     if let Some(codec) = settings.compression
         && codec != header.compression()

@@ -98,8 +98,9 @@ impl<'a> BatchView<'a> {
     }
 
     /// Checks what a client may send beyond `validate`: base offset 0, as many records as offsets and at least one,
-    /// no control records, a sequence where there is a producer id. Returns the greatest timestamp of the records,
-    /// which clients do not always put into the header (`patch::set_max_timestamp` corrects it, as Kafka does).
+    /// neither control records nor a delete horizon, a sequence where there is a producer id. Returns the greatest
+    /// timestamp of the records, which clients do not always put into the header (`patch::set_max_timestamp` corrects
+    /// it, as Kafka does).
     pub fn validate_produced(&self, max_decompressed: usize) -> Result<i64, BatchError> {
         self.check_produced_header()?;
         self.verify_crc()?;
@@ -120,7 +121,8 @@ impl<'a> BatchView<'a> {
                 value: header.base_offset,
             });
         }
-        if header.is_control() {
+        // Compaction believes a horizon: it would drop the batch's tombstones when a client says so.
+        if header.is_control() || header.delete_horizon_ms().is_some() {
             return Err(BatchError::Field {
                 field: "attributes of a produced batch",
                 value: i64::from(header.attributes),
@@ -153,9 +155,7 @@ impl<'a> BatchView<'a> {
         if header.base_sequence < NO_SEQUENCE {
             return refuse("base sequence", i64::from(header.base_sequence));
         }
-        if header.is_transactional() && !header.has_producer_id() {
-            return refuse("producer id of a transactional batch", header.producer_id);
-        }
+        // A transactional batch without a producer is nobody's: Kafka stores it, and readers take it as committed.
         Ok(())
     }
 

@@ -5,12 +5,14 @@
 
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use bytes::Bytes;
 use millstream_log::{AppendOptions, FlushMode, Log, VerificationGuard, journal::Lsn};
 use millstream_records::BatchHeader;
 use millstream_wire::{
     ErrorCode,
-    produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse},
+    produce::{
+        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+        TopicProduceResponse,
+    },
 };
 
 use crate::{
@@ -78,24 +80,23 @@ pub(crate) async fn append(context: &RequestContext, request: ProduceRequest) ->
         .iter()
         .map(|topic| topic.name.clone())
         .collect();
+    let transactional_id = request.transactional_id.filter(|id| !id.is_empty());
+    let is_transactional = transactional_id.is_some();
     let mut items = Vec::new();
     for (position, topic) in request.topic_data.into_iter().enumerate() {
         for data in topic.partition_data {
-            let state = check(context, acks, &topic.name, data.index, data.records);
+            let index = data.index;
+            let state = check(context, acks, is_transactional, &topic.name, data);
             items.push(Item {
                 topic: position,
-                index: data.index,
+                index,
                 state,
             });
         }
     }
-    verify(
-        context,
-        request.transactional_id.as_deref(),
-        &names,
-        &mut items,
-    )
-    .await;
+    if let Some(transactional_id) = &transactional_id {
+        verify(context, transactional_id, &names, &mut items).await;
+    }
     let mut responses: Vec<TopicProduceResponse> = names
         .into_iter()
         .map(|name| TopicProduceResponse {
@@ -132,14 +133,14 @@ pub(crate) async fn append(context: &RequestContext, request: ProduceRequest) ->
 fn check(
     context: &RequestContext,
     acks: i16,
+    is_transactional: bool,
     topic: &str,
-    index: i32,
-    records: Option<Bytes>,
+    data: PartitionProduceData,
 ) -> Result<Checked, Failure> {
     if !(-1..=1).contains(&acks) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
-    let partition = context.broker.partitions().led(topic, index)?;
+    let partition = context.broker.partitions().led(topic, data.index)?;
     if !partition.takes_clients() {
         return Err(Failure {
             code: ErrorCode::InvalidTopicException,
@@ -151,14 +152,17 @@ fn check(
     if acks == -1 && !partition.has_enough_replicas() {
         return Err(ErrorCode::NotEnoughReplicas.into());
     }
+    let records = data.records.unwrap_or_default();
+    if !is_transactional && claims_a_transaction(&records) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+    }
     let limits = BatchLimits {
         decompressed_bytes_max: usize::try_from(context.broker.config().socket_request_max_bytes)
             .unwrap_or(0),
         zstd: context.api_version >= ZSTD_FROM,
     };
-    let (batch, header) =
-        prepare(&records.unwrap_or_default(), &partition.settings, limits).map_err(refused)?;
-    let guard = match header.is_transactional() {
+    let (batch, header) = prepare(&records, &partition.settings, limits).map_err(refused)?;
+    let guard = match header.is_transactional() && header.has_producer_id() {
         true => partition.log.verification_guard(
             header.producer_id,
             header.producer_epoch,
@@ -181,21 +185,17 @@ fn refused(error: PrepareError) -> Failure {
     }
 }
 
+fn claims_a_transaction(records: &[u8]) -> bool {
+    BatchHeader::parse(records).is_ok_and(|header| header.is_transactional())
+}
+
 /// Asks the transaction coordinator about every batch that would open a transaction in its log.
 async fn verify(
     context: &RequestContext,
-    transactional_id: Option<&str>,
+    transactional_id: &str,
     names: &[String],
     items: &mut [Item],
 ) {
-    let Some(transactional_id) = transactional_id.filter(|id| !id.is_empty()) else {
-        for item in items {
-            if matches!(&item.state, Ok(checked) if checked.header.is_transactional()) {
-                item.state = Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
-            }
-        }
-        return;
-    };
     if !context
         .broker
         .config()

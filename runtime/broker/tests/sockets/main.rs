@@ -12,6 +12,7 @@ mod in_process;
 mod internal_topics;
 mod offsets;
 mod produce;
+mod produced_attributes;
 mod settings;
 mod storage;
 mod support;

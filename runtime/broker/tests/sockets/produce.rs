@@ -163,7 +163,7 @@ async fn record_sets_that_are_not_sound_are_refused_and_leave_no_trace() {
         (
             "codec 7",
             spoil_and_seal(22, 7),
-            ErrorCode::UnsupportedCompressionType,
+            ErrorCode::UnknownServerError,
         ),
         (
             "a wrong record count",
