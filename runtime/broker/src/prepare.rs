@@ -1,5 +1,7 @@
 //! A client's record set made ready for the log: one sound batch, in the codec that the topic wants.
 
+mod refused_records;
+
 use millstream_records::{
     BatchBuilder, BatchError, BatchHeader, BatchOptions, BatchView, BuildError, Compression,
     HEADER_LEN, ProducerStamp, TimestampType, batches, patch,
@@ -9,6 +11,9 @@ use thiserror::Error;
 
 use crate::{error_codes::batch_error, topic_settings::TopicSettings};
 
+use refused_records::RecordRules;
+pub(crate) use refused_records::RefusedRecords;
+
 /// What a batch may be, besides the topic's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchLimits {
@@ -16,6 +21,10 @@ pub(crate) struct BatchLimits {
     pub decompressed_bytes_max: usize,
     /// Whether the client's version of the protocol allows zstd.
     pub zstd: bool,
+    /// The time by which records are too old or too new.
+    pub now_ms: i64,
+    /// Most refused records that are named.
+    pub record_errors_max: usize,
 }
 
 /// Why a record set is not taken.
@@ -31,10 +40,8 @@ pub(crate) enum PrepareError {
     TooLarge { size: usize, max: usize },
     #[error("zstd needs a newer version of Produce")]
     ZstdTooEarly,
-    #[error("record {index} has no key, and the topic is compacted")]
-    KeylessOnCompacted { index: usize },
-    #[error("the batch says LogAppendTime, which the node alone gives")]
-    AppendTime,
+    #[error(transparent)]
+    Records(#[from] RefusedRecords),
     #[error("the batch cannot be stored with the topic's compression.type: {0}")]
     Build(#[from] BuildError),
 }
@@ -43,16 +50,25 @@ impl PrepareError {
     /// What the client is told.
     pub fn code(&self) -> ErrorCode {
         match self {
-            PrepareError::Empty
-            | PrepareError::SeveralBatches
-            | PrepareError::KeylessOnCompacted { .. } => ErrorCode::InvalidRecord,
+            PrepareError::Empty | PrepareError::SeveralBatches => ErrorCode::InvalidRecord,
+            PrepareError::Records(refused) => refused.code(),
             PrepareError::Batch(error) => batch_error(error),
             PrepareError::TooLarge { .. } | PrepareError::Build(BuildError::TooLarge { .. }) => {
                 ErrorCode::MessageTooLarge
             }
             PrepareError::ZstdTooEarly => ErrorCode::UnsupportedCompressionType,
-            PrepareError::AppendTime => ErrorCode::InvalidTimestamp,
             PrepareError::Build(_) => ErrorCode::InvalidRecord,
+        }
+    }
+
+    /// The records at fault by their numbers in the batch, and what is wrong with each; none when it is the batch.
+    pub fn records(&self) -> Vec<(i32, String)> {
+        match self {
+            PrepareError::Records(refused) => refused.named().collect(),
+            PrepareError::Batch(BatchError::Record { index, fault, .. }) => {
+                vec![(*index, fault.to_string())]
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -75,13 +91,10 @@ pub(crate) fn prepare(
     if header.compression() == Compression::Zstd && !limits.zstd {
         return Err(PrepareError::ZstdTooEarly);
     }
-    let max_timestamp = batch.validate_produced(limits.decompressed_bytes_max)?;
-    if settings.log.cleanup.compact {
-        check_keys(&batch, limits)?;
-    }
-    if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(PrepareError::AppendTime);
-    }
+    batch.check_produced_header()?;
+    batch.verify_crc()?;
+    let rules = RecordRules::of(&settings.log, &header, limits.now_ms);
+    let max_timestamp = check_records(&batch, &rules, limits)?;
     if let Some(codec) = settings.compression
         && codec != header.compression()
     {
@@ -114,14 +127,26 @@ fn single_batch(records: &[u8]) -> Result<BatchView<'_>, PrepareError> {
     Ok(BatchView::parse(records)?)
 }
 
-fn check_keys(batch: &BatchView<'_>, limits: BatchLimits) -> Result<(), PrepareError> {
+/// Checks every record; returns the greatest timestamp.
+fn check_records(
+    batch: &BatchView<'_>,
+    rules: &RecordRules,
+    limits: BatchLimits,
+) -> Result<i64, PrepareError> {
     let records = batch.records(limits.decompressed_bytes_max)?;
-    for (index, record) in records.iter().enumerate() {
-        if record?.key.is_none() {
-            return Err(PrepareError::KeylessOnCompacted { index });
+    let mut max_timestamp = i64::MIN;
+    let mut refused = None;
+    for (index, record) in (0..).zip(records.iter()) {
+        let record = record?;
+        max_timestamp = max_timestamp.max(record.timestamp);
+        if let Err(refusal) = rules.check(&record) {
+            RefusedRecords::add(&mut refused, index, refusal, limits.record_errors_max);
         }
     }
-    Ok(())
+    match refused {
+        Some(refused) => Err(refused.into()),
+        None => Ok(max_timestamp),
+    }
 }
 
 /// The same records, of the same producer, in another codec.

@@ -3,45 +3,42 @@
 //! In two steps: [`append`] puts everything into the logs, in order; [`Appended::flushed`] waits, with `acks=all`, for
 //! the one flush that covers it all. Between the two the connection already begins its next request.
 
+mod answer;
+
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use millstream_log::{AppendOptions, FlushMode, Log, VerificationGuard, journal::Lsn};
 use millstream_records::BatchHeader;
 use millstream_wire::{
     ErrorCode,
-    produce::{
-        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-        TopicProduceResponse,
-    },
+    produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceResponse},
 };
 
 use crate::{
     context::RequestContext,
     error_codes::append_error,
     partition::Partition,
-    prepare::{BatchLimits, PrepareError, prepare},
+    prepare::{BatchLimits, prepare},
     verification::{NamedPartition, produce_error},
 };
+
+pub(crate) use answer::Appended;
+use answer::{Failure, FlushWait, answer};
 
 /// The least time for which an acknowledgement waits for its flush, whatever the client says: less than a flush takes
 /// would only make it retry.
 const FLUSH_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The first version that may carry zstd (KIP-110).
 const ZSTD_FROM: i16 = 7;
+/// Most records that the answer to one request names as refused: compressed, a few bytes hold many.
+const RECORD_ERRORS_MAX: usize = 10_000;
 
-/// Why a partition's batch was not appended.
-struct Failure {
-    code: ErrorCode,
-    message: Option<String>,
-}
-
-impl From<ErrorCode> for Failure {
-    fn from(code: ErrorCode) -> Failure {
-        Failure {
-            code,
-            message: None,
-        }
-    }
+/// The request as far as it concerns each of its batches.
+struct Terms {
+    acks: i16,
+    /// It names a transactional id.
+    is_transactional: bool,
+    limits: BatchLimits,
 }
 
 /// A partition's batch on its way: found its log and passed the checks that need no lock.
@@ -59,19 +56,6 @@ struct Item {
     state: Result<Checked, Failure>,
 }
 
-/// The request's outcome before the flush.
-pub(crate) struct Appended {
-    response: ProduceResponse,
-    wait: Option<FlushWait>,
-}
-
-/// What has to be durable before the client is told so.
-struct FlushWait {
-    log: Arc<Log>,
-    lsn: Lsn,
-    limit: Duration,
-}
-
 /// Appends all that the request brings. Each partition succeeds or fails by itself.
 pub(crate) async fn append(context: &RequestContext, request: ProduceRequest) -> Appended {
     let acks = request.acks;
@@ -81,12 +65,19 @@ pub(crate) async fn append(context: &RequestContext, request: ProduceRequest) ->
         .map(|topic| topic.name.clone())
         .collect();
     let transactional_id = request.transactional_id.filter(|id| !id.is_empty());
-    let is_transactional = transactional_id.is_some();
+    let mut terms = Terms {
+        acks,
+        is_transactional: transactional_id.is_some(),
+        limits: limits(context),
+    };
     let mut items = Vec::new();
     for (position, topic) in request.topic_data.into_iter().enumerate() {
         for data in topic.partition_data {
             let index = data.index;
-            let state = check(context, acks, is_transactional, &topic.name, data);
+            let state = check(context, &terms, &topic.name, data);
+            let named = state.as_ref().err().map_or(0, Failure::named_records);
+            let left = &mut terms.limits.record_errors_max;
+            *left = left.saturating_sub(named);
             items.push(Item {
                 topic: position,
                 index,
@@ -129,39 +120,40 @@ pub(crate) async fn append(context: &RequestContext, request: ProduceRequest) ->
     }
 }
 
+fn limits(context: &RequestContext) -> BatchLimits {
+    let config = context.broker.config();
+    BatchLimits {
+        decompressed_bytes_max: usize::try_from(config.socket_request_max_bytes).unwrap_or(0),
+        zstd: context.api_version >= ZSTD_FROM,
+        now_ms: context.broker.store().clock().now_ms(),
+        record_errors_max: RECORD_ERRORS_MAX,
+    }
+}
+
 /// The checks of one partition's batch that need neither the coordinator nor the log's lock.
 fn check(
     context: &RequestContext,
-    acks: i16,
-    is_transactional: bool,
+    terms: &Terms,
     topic: &str,
     data: PartitionProduceData,
 ) -> Result<Checked, Failure> {
-    if !(-1..=1).contains(&acks) {
+    if !(-1..=1).contains(&terms.acks) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     let partition = context.broker.partitions().led(topic, data.index)?;
     if !partition.takes_clients() {
-        return Err(Failure {
-            code: ErrorCode::InvalidTopicException,
-            message: Some(format!(
-                "topic {topic} is the node's own: no client writes to it"
-            )),
-        });
+        let message = format!("topic {topic} is the node's own: no client writes to it");
+        return Err(Failure::because(ErrorCode::InvalidTopicException, message));
     }
-    if acks == -1 && !partition.has_enough_replicas() {
-        return Err(ErrorCode::NotEnoughReplicas.into());
+    if terms.acks == -1 && !partition.has_enough_replicas() {
+        return Err(Failure::from(ErrorCode::NotEnoughReplicas).of(&partition));
     }
     let records = data.records.unwrap_or_default();
-    if !is_transactional && claims_a_transaction(&records) {
-        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+    if !terms.is_transactional && claims_a_transaction(&records) {
+        return Err(Failure::from(ErrorCode::TransactionalIdAuthorizationFailed).of(&partition));
     }
-    let limits = BatchLimits {
-        decompressed_bytes_max: usize::try_from(context.broker.config().socket_request_max_bytes)
-            .unwrap_or(0),
-        zstd: context.api_version >= ZSTD_FROM,
-    };
-    let (batch, header) = prepare(&records, &partition.settings, limits).map_err(refused)?;
+    let (batch, header) = prepare(&records, &partition.settings, terms.limits)
+        .map_err(|error| Failure::from(error).of(&partition))?;
     let guard = match header.is_transactional() && header.has_producer_id() {
         true => partition.log.verification_guard(
             header.producer_id,
@@ -176,13 +168,6 @@ fn check(
         header,
         guard,
     })
-}
-
-fn refused(error: PrepareError) -> Failure {
-    Failure {
-        code: error.code(),
-        message: Some(error.to_string()),
-    }
 }
 
 fn claims_a_transaction(records: &[u8]) -> bool {
@@ -233,9 +218,20 @@ async fn verify(
             .filter(|item| wants(item) == Some(producer));
         for (item, verdict) in asked_items.zip(verdicts) {
             if verdict != ErrorCode::None {
-                item.state = Err(produce_error(verdict).into());
+                item.refuse(produce_error(verdict));
             }
         }
+    }
+}
+
+impl Item {
+    /// Its batch, which was sound so far, is not appended.
+    fn refuse(&mut self, code: ErrorCode) {
+        let failure = Failure::from(code);
+        self.state = Err(match &self.state {
+            Ok(checked) => failure.of(&checked.partition),
+            Err(_) => failure,
+        });
     }
 }
 
@@ -266,87 +262,7 @@ fn append_one(
             if code == ErrorCode::KafkaStorageError && !error.is_of_the_node() {
                 tracing::error!(topic = %partition.topic.name, partition = partition.index, %error, "append failed");
             }
-            Err(Failure {
-                code,
-                message: Some(error.to_string()),
-            })
+            Err(Failure::from(error).of(&partition))
         }
-    }
-}
-
-fn answer(
-    index: i32,
-    done: Result<(Arc<Log>, millstream_log::Appended), Failure>,
-) -> (Option<(Arc<Log>, Lsn)>, PartitionProduceResponse) {
-    match done {
-        Ok((log, appended)) => {
-            let response = PartitionProduceResponse {
-                index,
-                error_code: ErrorCode::None.code(),
-                base_offset: appended.base_offset,
-                log_append_time_ms: appended.log_append_time,
-                log_start_offset: appended.log_start_offset,
-                ..PartitionProduceResponse::default()
-            };
-            (Some((log, appended.lsn)), response)
-        }
-        Err(failure) => (None, failed(index, failure.code, failure.message)),
-    }
-}
-
-fn failed(index: i32, code: ErrorCode, message: Option<String>) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        error_code: code.code(),
-        base_offset: -1,
-        error_message: message,
-        ..PartitionProduceResponse::default()
-    }
-}
-
-impl Appended {
-    /// The first partition's error, in the request's order.
-    pub(crate) fn first_error(&self) -> Option<ErrorCode> {
-        let partitions = self
-            .response
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partition_responses);
-        let code = partitions
-            .map(|partition| partition.error_code)
-            .find(|code| *code != ErrorCode::None.code())?;
-        Some(ErrorCode::try_from(code).unwrap_or(ErrorCode::UnknownServerError))
-    }
-
-    /// The response, when nothing is to be waited for.
-    pub(crate) fn settled(self) -> Result<ProduceResponse, Appended> {
-        match self.wait {
-            None => Ok(self.response),
-            Some(_) => Err(self),
-        }
-    }
-
-    /// Waits until everything is durable. What is not in time, or never will be, is an error of its partition.
-    pub(crate) async fn flushed(mut self) -> ProduceResponse {
-        let Some(wait) = self.wait.take() else {
-            return self.response;
-        };
-        let (code, message) =
-            match tokio::time::timeout(wait.limit, wait.log.flushed(wait.lsn)).await {
-                Ok(Ok(())) => return self.response,
-                Ok(Err(error)) => (ErrorCode::KafkaStorageError, error.to_string()),
-                Err(_) => (
-                    ErrorCode::RequestTimedOut,
-                    format!("the flush took longer than {:?}", wait.limit),
-                ),
-            };
-        for topic in &mut self.response.responses {
-            for partition in &mut topic.partition_responses {
-                if partition.error_code == ErrorCode::None.code() {
-                    *partition = failed(partition.index, code, Some(message.clone()));
-                }
-            }
-        }
-        self.response
     }
 }

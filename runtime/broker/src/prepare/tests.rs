@@ -5,9 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOW_MS: i64 = 4_000_000_000_000;
+
 const LIMITS: BatchLimits = BatchLimits {
     decompressed_bytes_max: 1 << 20,
     zstd: true,
+    now_ms: NOW_MS,
+    record_errors_max: 100,
 };
 
 fn settings(topic: &[(&str, &str)]) -> TopicSettings {
@@ -186,4 +190,129 @@ fn each_fault_has_its_code() {
         false,
     );
     assert_eq!(code(&large, &[], tiny), ErrorCode::MessageTooLarge);
+}
+
+/// A batch of these keys and times, with these bits of the attributes set.
+fn keyed(records: &[(Option<&str>, i64)], bits: i16) -> Vec<u8> {
+    let contents: Vec<Content> = records
+        .iter()
+        .map(|(key, timestamp)| {
+            let key = key.map(|key| key.as_bytes().to_vec());
+            (*timestamp, key, Some(b"v".to_vec()), Vec::new())
+        })
+        .collect();
+    let bytes = build(&contents, Compression::None, None, false);
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    header.attributes |= bits;
+    let mut batch = Vec::new();
+    header
+        .write_batch(&bytes[HEADER_LEN..], &mut batch)
+        .unwrap();
+    batch
+}
+
+type Named = Vec<(i32, &'static str)>;
+
+#[test]
+fn records_that_their_topic_does_not_take_are_named() {
+    const HOUR_MS: i64 = 3_600_000;
+    let compacted = &[("cleanup.policy", "compact")][..];
+    let recent = &[("message.timestamp.before.max.ms", "1000")][..];
+    let both = &[compacted[0], recent[0]][..];
+    let own_times = &[("message.timestamp.type", "LogAppendTime")][..];
+    let append_time = 0x08;
+    let now = NOW_MS;
+    let (keyless, old, new, stamped) = ("no key", "older", "further ahead", "LogAppendTime");
+    let invalid = ErrorCode::InvalidRecord;
+    let late = ErrorCode::InvalidTimestamp;
+    let table: Vec<(Vec<u8>, &[(&str, &str)], ErrorCode, Named)> = vec![
+        (
+            keyed(
+                &[(Some("a"), now), (None, now), (Some("b"), now), (None, now)],
+                0,
+            ),
+            compacted,
+            invalid,
+            vec![(1, keyless), (3, keyless)],
+        ),
+        (
+            keyed(&[(None, now - 1_001), (None, now - 1_000), (None, -1)], 0),
+            recent,
+            late,
+            vec![(0, old)],
+        ),
+        (
+            keyed(&[(None, now + HOUR_MS), (None, now + HOUR_MS + 1)], 0),
+            &[],
+            late,
+            vec![(1, new)],
+        ),
+        // Of a record the key comes first, of a batch the time.
+        (
+            keyed(&[(None, 5), (Some("a"), 5), (Some("b"), now)], 0),
+            both,
+            late,
+            vec![(0, keyless), (1, old)],
+        ),
+        (
+            keyed(&[(None, i64::MIN), (None, i64::MAX)], 0),
+            recent,
+            late,
+            vec![(0, old), (1, new)],
+        ),
+        (
+            keyed(&[(None, now), (None, now)], append_time),
+            own_times,
+            late,
+            vec![(0, stamped), (1, stamped)],
+        ),
+        (
+            keyed(&[(None, now)], append_time),
+            &[],
+            late,
+            vec![(0, stamped)],
+        ),
+    ];
+    for (batch, topic, code, expected) in table {
+        let error = prepare(&batch, &settings(topic), LIMITS).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        let named = error.records();
+        let numbers = |index: &(i32, String)| index.0;
+        let numbers: Vec<i32> = named.iter().map(numbers).collect();
+        let wanted: Vec<i32> = expected.iter().map(|(index, _)| *index).collect();
+        assert_eq!(numbers, wanted, "{error}");
+        for ((_, message), (_, word)) in named.iter().zip(expected) {
+            assert!(message.contains(word), "{message}");
+        }
+    }
+    // A topic that gives its own times takes any.
+    let any = keyed(&[(None, i64::MIN), (None, i64::MAX)], 0);
+    assert!(prepare(&any, &settings(own_times), LIMITS).is_ok());
+}
+
+#[test]
+fn no_more_refused_records_are_named_than_there_is_room_for() {
+    let batch = keyed(&[(None, NOW_MS); 50], 0);
+    let topic = settings(&[("cleanup.policy", "compact")]);
+    for (room, named) in [(100, 50), (3, 3), (0, 0)] {
+        let limits = BatchLimits {
+            record_errors_max: room,
+            ..LIMITS
+        };
+        let error = prepare(&batch, &topic, limits).unwrap_err();
+        assert_eq!(error.records().len(), named);
+        assert!(error.to_string().contains("50 of"), "{error}");
+    }
+}
+
+#[test]
+fn a_malformed_record_is_named_too() {
+    let mut batch = keyed(&[(None, NOW_MS), (None, NOW_MS)], 0);
+    // The length of the second record; both are as long.
+    let at = HEADER_LEN + (batch.len() - HEADER_LEN) / 2;
+    batch[at] = 0x7e;
+    patch::set_max_timestamp(&mut batch, NOW_MS);
+    let error = prepare(&batch, &settings(&[]), LIMITS).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidRecord);
+    assert_eq!(error.records()[0].0, 1, "{error}");
 }

@@ -13,6 +13,7 @@ mod internal_topics;
 mod offsets;
 mod produce;
 mod produced_attributes;
+mod record_errors;
 mod settings;
 mod storage;
 mod support;

@@ -70,17 +70,22 @@ async fn bits_that_only_a_broker_may_set_are_refused() {
                 ..BatchSpec::default()
             };
             let plain = batch_of(&["a", "b"], &spec);
-            for (bits, code) in [
-                (LOG_APPEND_TIME, ErrorCode::InvalidTimestamp),
-                (DELETE_HORIZON, ErrorCode::InvalidRecord),
-                (CONTROL, ErrorCode::InvalidRecord),
-                (CONTROL | DELETE_HORIZON, ErrorCode::InvalidRecord),
-                (LOG_APPEND_TIME | DELETE_HORIZON, ErrorCode::InvalidRecord),
+            for (bits, code, named) in [
+                (LOG_APPEND_TIME, ErrorCode::InvalidTimestamp, 2),
+                (DELETE_HORIZON, ErrorCode::InvalidRecord, 0),
+                (CONTROL, ErrorCode::InvalidRecord, 0),
+                (CONTROL | DELETE_HORIZON, ErrorCode::InvalidRecord, 0),
+                (
+                    LOG_APPEND_TIME | DELETE_HORIZON,
+                    ErrorCode::InvalidRecord,
+                    0,
+                ),
             ] {
                 for id in [None, Some(ID)] {
                     let sent = with_bits(plain.clone(), bits);
                     let found = produce(&mut client, topic, id, sent).await;
                     assert_code(found.error_code, code);
+                    assert_eq!(found.record_errors.len(), named, "{topic} {bits:#x}");
                     assert!(found.error_message.is_some());
                 }
             }
