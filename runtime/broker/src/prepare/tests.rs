@@ -212,6 +212,8 @@ fn keyed(records: &[(Option<&str>, i64)], bits: i16) -> Vec<u8> {
 }
 
 type Named = Vec<(i32, &'static str)>;
+/// A batch, its topic's settings, the error that answers it, and the records that are named.
+type Refused<'t> = (Vec<u8>, &'t [(&'t str, &'t str)], ErrorCode, Named);
 
 #[test]
 fn records_that_their_topic_does_not_take_are_named() {
@@ -225,7 +227,7 @@ fn records_that_their_topic_does_not_take_are_named() {
     let (keyless, old, new, stamped) = ("no key", "older", "further ahead", "LogAppendTime");
     let invalid = ErrorCode::InvalidRecord;
     let late = ErrorCode::InvalidTimestamp;
-    let table: Vec<(Vec<u8>, &[(&str, &str)], ErrorCode, Named)> = vec![
+    let table: Vec<Refused<'_>> = vec![
         (
             keyed(
                 &[(Some("a"), now), (None, now), (Some("b"), now), (None, now)],

@@ -81,8 +81,8 @@ fn a_group_begins_a_topic_that_was_made_anew_at_its_beginning_and_kafkas_tools_d
         scene.produce(topic, 5)?;
         ensure!(scene.consume(&format!("reads-{topic}"), topic, 5)? == 5);
     }
-    scene.topic(&["delete", "again", "--yes"])?;
-    scene.topic(&["delete", "gone", "--yes"])?;
+    scene.topic(&["delete", "again"])?;
+    scene.topic(&["delete", "gone"])?;
     scene.topic(&["create", "again"])?;
     scene.produce("again", 8)?;
 
