@@ -15,7 +15,7 @@ use crate::journal::{EntryKind, EntryRef, Lsn};
 use crate::producer_state::{ProducerUpdate, StoredBatch, VerificationGuard};
 use crate::segment::IndexedBatch;
 
-/// Who appends, and with it which rules hold and which logs take it; see [`Writers`].
+/// Who appends, and with it which rules hold and which logs take it; see [`Writers`](crate::Writers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOrigin {
     /// A producer: batches, timestamps, sequences, epochs and verification are checked.
