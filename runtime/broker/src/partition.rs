@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, Image, TopicImage};
-use millstream_log::{AppendOrigin, Log, LogId, LogStore};
+use millstream_log::{AppendOrigin, Log, LogId, LogStore, StoreError};
 use millstream_wire::ErrorCode;
 use parking_lot::RwLock;
 use uuid::Uuid;
@@ -136,14 +136,8 @@ impl Partitions {
         let log = match open.get(&(topic_id, index)) {
             Some(partition) => Arc::clone(&partition.log),
             None => {
-                let id = LogId {
-                    topic_id,
-                    topic: topic.name.clone(),
-                    partition: index,
-                };
-                self.store
-                    .create_log(id, settings.log.clone())
-                    .map_err(|error| store_error(&error))?
+                let made = self.make_log(&image, topic, index, &settings);
+                made.map_err(|error| store_error(&error))?
             }
         };
         log.set_config(settings.log.clone());
@@ -156,6 +150,29 @@ impl Partitions {
         };
         open.insert((topic_id, index), partition.clone());
         Ok(partition)
+    }
+
+    /// Makes the log of a topic in the image. Where one of a topic that had its name before is still in the way, the
+    /// removal of that topic is committed and its log is about to go; so it goes now.
+    fn make_log(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+        partition: i32,
+        settings: &TopicSettings,
+    ) -> Result<Arc<Log>, StoreError> {
+        let id = LogId {
+            topic_id: topic.id,
+            topic: topic.name.clone(),
+            partition,
+        };
+        match self.store.create_log(id.clone(), settings.log.clone()) {
+            Err(StoreError::Taken { holder_id, .. }) if image.topic_by_id(&holder_id).is_none() => {
+                self.store.delete_log(&holder_id, partition)?;
+                self.store.create_log(id, settings.log.clone())
+            }
+            made => made,
+        }
     }
 
     /// A topic's settings in effect on this node.

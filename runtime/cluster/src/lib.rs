@@ -3,6 +3,7 @@
 //! Read `record.rs` first, then `image.rs`, then `metadata.rs`.
 
 pub mod configs;
+mod deployment;
 mod image;
 mod leadership;
 mod metadata;
@@ -12,6 +13,7 @@ mod record;
 mod tasks;
 mod topics;
 
+pub use deployment::{Deployment, deploy};
 pub use image::{ApplyError, BrokerImage, Image, PartitionImage, TaskImage, TopicImage};
 pub use leadership::register_node;
 pub use metadata::{ChangeError, ClusterMetadata, NodeIdentity, OpenError, SubmitError};
@@ -19,8 +21,8 @@ pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
 pub use quorum::{
     LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError, StoredBatch,
 };
-pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey};
-pub use tasks::{AcquiredTask, acquire_task, is_stage_group};
+pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey, TaskTopics};
+pub use tasks::{AcquiredTask, acquire_task, is_stage_group, stage_group};
 pub use topics::{
     TOPIC_NAME_LENGTH_MAX, TopicDefaults, TopicError, TopicSpec, check_topic_name, create_topic,
     create_topics, delete_topics,

@@ -103,7 +103,8 @@ impl LogStore {
     }
 
     /// Makes a log, or returns the one that exists, with these settings. In journal mode its creation is durable
-    /// before its first entry, in the same journal, so nothing is waited for here.
+    /// before its first entry, in the same journal, so nothing is waited for here. [`StoreError::Taken`] while a log of
+    /// another topic of that name is there.
     pub fn create_log(&self, id: LogId, config: LogConfig) -> Result<Arc<Log>, StoreError> {
         check_name(&id)?;
         let _changing = self.changing.lock();
@@ -141,6 +142,7 @@ impl LogStore {
             return Ok(());
         };
         self.journal_entry(&log, EntryKind::Delete)?;
+        failpoint::hit("store.after_delete_entry");
         self.logs.write().remove(&(*topic_id, partition));
         log.mark_deleted();
         // A pass that writes into the directory comes to its end first: soon another log may have the same one.
@@ -153,6 +155,7 @@ impl LogStore {
         self.shared.fs.rename(log.dir(), &renamed).map_err(io)?;
         self.names_changed.store(true, Ordering::Release);
         self.shared.deferred.forget(log.dir());
+        failpoint::hit("store.after_delete_name");
         self.shared.fs.remove_dir_all(&renamed).map_err(io)
     }
 
