@@ -74,7 +74,7 @@ pub(crate) fn prepare(
     }
     let max_timestamp = batch.validate_produced(limits.decompressed_bytes_max)?;
     if settings.log.cleanup.compact {
-        check_keys(&batch, limits)?;
+        check_keys(&batch, limits.decompressed_bytes_max)?;
     }
     if let Some(codec) = settings.compression
         && codec != header.compression()
@@ -108,8 +108,12 @@ fn single_batch(records: &[u8]) -> Result<BatchView<'_>, PrepareError> {
     Ok(BatchView::parse(records)?)
 }
 
-fn check_keys(batch: &BatchView<'_>, limits: BatchLimits) -> Result<(), PrepareError> {
-    let records = batch.records(limits.decompressed_bytes_max)?;
+/// A compacted topic takes no record without a key, whoever appends it: compaction would drop it.
+pub(crate) fn check_keys(
+    batch: &BatchView<'_>,
+    decompressed_bytes_max: usize,
+) -> Result<(), PrepareError> {
+    let records = batch.records(decompressed_bytes_max)?;
     for (index, record) in records.iter().enumerate() {
         if record?.key.is_none() {
             return Err(PrepareError::KeylessOnCompacted { index });
