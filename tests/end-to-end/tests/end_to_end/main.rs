@@ -12,3 +12,4 @@ mod pages;
 mod retention;
 mod runs;
 mod scene;
+mod told;
