@@ -81,10 +81,22 @@ impl ClusterMetadata {
     ) -> Result<Arc<ClusterMetadata>, OpenError> {
         let (quorum, batches) = LogQuorum::open(store)?;
         let mut image = Image::default();
-        for (offset, records) in batches {
-            image = image
-                .with(&records, offset)
-                .map_err(|source| OpenError::Contradiction { offset, source })?;
+        let mut has_lost_some = false;
+        for batch in batches {
+            let offset = batch.last_offset;
+            if batch.lost_before > 0 {
+                has_lost_some = true;
+                image.after_loss(batch.lost_before, batch.first_offset - 1);
+            }
+            if !has_lost_some {
+                image
+                    .advance(&batch.records, offset)
+                    .map_err(|source| OpenError::Contradiction { offset, source })?;
+                continue;
+            }
+            for (record, reason) in image.advance_leniently(&batch.records, offset) {
+                tracing::warn!(offset, ?record, %reason, "a metadata record is left out: what it rests on is lost");
+            }
         }
         ClusterMetadata::with_quorum(Box::new(quorum), image, identity).await
     }

@@ -1,12 +1,13 @@
 //! The partitions of an internal topic as a coordinator keeps them: each is read once, when it is first needed.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
 
-use super::{LedLog, Ports, partition_for};
+use super::{LedLog, LoadError, Ports, partition_for};
 use crate::InternalTopic;
 
 /// One partition, loaded or not.
@@ -14,6 +15,8 @@ struct Slot<S> {
     /// Held while the partition is being loaded, so that it is read once.
     loading: tokio::sync::Mutex<()>,
     shard: Mutex<Option<S>>,
+    /// It was said why it could not be loaded.
+    has_failed: AtomicBool,
 }
 
 /// What a coordinator knows, by partition of the topic that keeps it. `S` is what it knows of one partition.
@@ -49,7 +52,7 @@ impl<S: Send + 'static> Shards<S> {
     pub(crate) async fn load(
         &self,
         partition: i32,
-        read: impl FnOnce(LedLog) -> Result<S, ErrorCode> + Send + 'static,
+        read: impl FnOnce(LedLog) -> Result<S, LoadError> + Send + 'static,
     ) -> Result<bool, ErrorCode> {
         self.slots().await?;
         let slot = self.slot(partition).ok_or(ErrorCode::NotCoordinator)?;
@@ -62,11 +65,23 @@ impl<S: Send + 'static> Shards<S> {
         }
         let led = self.ports.led(self.topic.name(), partition);
         let led = led.map_err(coordinator_error)?;
-        let shard = tokio::task::spawn_blocking(move || read(led))
+        let read = tokio::task::spawn_blocking(move || read(led))
             .await
-            .map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
-        *slot.shard.lock() = Some(shard);
-        Ok(true)
+            .map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        match read {
+            Ok(shard) => {
+                *slot.shard.lock() = Some(shard);
+                Ok(true)
+            }
+            Err(LoadError { code, reason }) => {
+                // Every request tries again, and would say the same.
+                if !slot.has_failed.swap(true, Ordering::Relaxed) {
+                    let topic = self.topic.name();
+                    tracing::error!(topic, partition, %reason, "nothing that this partition keeps can be served");
+                }
+                Err(code)
+            }
+        }
     }
 
     /// Runs `step` under the partition's lock, if it is loaded.
@@ -86,6 +101,7 @@ impl<S: Send + 'static> Shards<S> {
         let empty = |_| Slot {
             loading: tokio::sync::Mutex::default(),
             shard: Mutex::new(None),
+            has_failed: AtomicBool::new(false),
         };
         Ok(self
             .slots
@@ -145,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn a_partition_that_could_not_be_read_is_read_again() {
         let shards = shards();
-        let failed = shards.load(0, |_| Err(ErrorCode::CorruptMessage)).await;
+        let failed = shards.load(0, |_| Err(LoadError::corrupt("damaged"))).await;
         assert_eq!(failed, Err(ErrorCode::CorruptMessage));
         assert_eq!(shards.with(0, |_| ()), None);
         assert_eq!(shards.load(0, |_| Ok(7)).await, Ok(true));

@@ -1,16 +1,16 @@
 //! A partition of `__consumer_offsets`, read back when its coordinator starts.
 
-use millstream_wire::{DecodeError, ErrorCode};
+use millstream_wire::DecodeError;
 
 use super::machine::{Group, GroupLimits};
 use super::offsets::CommittedOffset;
 use super::shard::{GroupEntry, Now, Shard};
 use super::stored::{self, StoredRecord};
-use crate::coordinator::{LedLog, Origin, Stored, TopicPartition};
+use crate::coordinator::{LedLog, LoadError, Origin, Stored, TopicPartition};
 
 impl Shard {
     /// Reads a partition from its start to its end. Blocks.
-    pub(crate) fn load(led: LedLog, limits: GroupLimits, now: Now) -> Result<Self, ErrorCode> {
+    pub(crate) fn load(led: LedLog, limits: GroupLimits, now: Now) -> Result<Self, LoadError> {
         let mut shard = Self::new(led.clone(), limits);
         let mut failed = None;
         led.read_all(|stored| {
@@ -19,8 +19,8 @@ impl Shard {
             }
         })?;
         if let Some(error) = failed {
-            tracing::error!(log = %led.log.id(), %error, "a record of a group cannot be read");
-            return Err(ErrorCode::CorruptMessage);
+            let reason = format!("a record of a group cannot be read: {error}");
+            return Err(LoadError::corrupt(reason));
         }
         shard.touched.extend(shard.groups.keys().cloned());
         Ok(shard)

@@ -5,6 +5,7 @@ mod compaction;
 mod crash;
 mod held_groups;
 mod power_cut;
+mod repair;
 mod restart;
 mod support;
 mod transactions;

@@ -7,8 +7,10 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     asked_at: Option<Duration>,
-    /// A log waits for a checkpoint that was not asked for yet.
+    /// The last look has found a log that waits for a checkpoint.
     waits: bool,
+    /// It was not asked for yet.
+    is_due: bool,
     checkpoints: u64,
 }
 
@@ -16,7 +18,8 @@ impl Asking {
     /// Whether to ask now, if a log `waits`: at most once per back-off.
     pub(super) fn asks(&mut self, waits: bool, now: Duration, backoff: Duration) -> bool {
         let may = self.asked_at.is_none_or(|at| now >= at + backoff);
-        self.waits = waits && !may;
+        self.waits = waits;
+        self.is_due = waits && !may;
         if waits && may {
             self.asked_at = Some(now);
         }
@@ -26,7 +29,7 @@ impl Asking {
     /// How long a thread without work may sleep.
     pub(super) fn wait(&self, now: Duration, backoff: Duration) -> Duration {
         match self.asked_at {
-            Some(at) if self.waits => (at + backoff).saturating_sub(now),
+            Some(at) if self.is_due => (at + backoff).saturating_sub(now),
             _ => backoff,
         }
     }
@@ -35,8 +38,15 @@ impl Asking {
         self.checkpoints
     }
 
-    pub(super) fn note_checkpoint(&mut self) {
+    /// Whether a thread that saw so many checkpoints before its last look has to look again.
+    pub(super) fn has_come(&self, seen: u64) -> bool {
+        self.waits && self.checkpoints != seen
+    }
+
+    /// Whether somebody has waited for it.
+    pub(super) fn note_checkpoint(&mut self) -> bool {
         self.checkpoints += 1;
+        self.waits
     }
 }
 
@@ -65,6 +75,23 @@ mod tests {
         assert!(!asking.asks(false, at(0), BACKOFF));
         assert!(asking.asks(true, at(1), BACKOFF));
         assert!(!asking.asks(false, at(30), BACKOFF));
+    }
+
+    #[test]
+    fn a_checkpoint_that_nobody_waits_for_wakes_nobody() {
+        let mut asking = Asking::default();
+        let seen = asking.checkpoints();
+        assert!(!asking.note_checkpoint() && !asking.has_come(seen));
+        let seen = asking.checkpoints();
+        assert!(asking.asks(true, at(0), BACKOFF));
+        assert!(!asking.has_come(seen));
+        assert!(asking.note_checkpoint() && asking.has_come(seen));
+        // It may have begun before what waits was written: the next one is waited for too.
+        let seen = asking.checkpoints();
+        assert!(!asking.asks(true, at(1), BACKOFF));
+        assert!(asking.note_checkpoint() && asking.has_come(seen));
+        assert!(!asking.asks(false, at(2), BACKOFF));
+        assert!(!asking.note_checkpoint());
     }
 
     #[test]

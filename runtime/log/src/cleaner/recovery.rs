@@ -102,7 +102,7 @@ pub(super) fn finish_swap(log: &Log) -> Result<(), CleanError> {
 ///
 /// All names are durable then. A process that was killed may have given a segment its own name just before; a power cut
 /// that took this back would leave the `.swap` beside a `.cleaned` of the pass that begins now, as if it was not whole.
-pub(super) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
+pub(crate) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
     finish_swap(log)?;
     let fs = &**log.open_files().fs();
     let entries = fs

@@ -141,15 +141,15 @@ impl CleanerState {
         }
     }
 
-    /// Sleeps the back-off, or until the options change, or a checkpoint is taken after the first `checkpoints` ones. A
-    /// log that waits for a checkpoint is looked at again when one may be asked for.
+    /// Sleeps the back-off, or until the options change. A log that waits for a checkpoint is looked at again when one was
+    /// taken after the first `checkpoints` ones, and when one may be asked for.
     pub(super) fn sleep(&self, thread: usize, checkpoints: u64) {
         self.idle.lock().falls_asleep(thread, self.began.elapsed());
         {
             let mut inner = self.inner.lock();
             let backoff = inner.backoff();
             let longest = inner.asking.wait(self.began.elapsed(), backoff);
-            if !inner.stops && inner.asking.checkpoints() == checkpoints {
+            if !inner.stops && !inner.asking.has_come(checkpoints) {
                 self.changed.wait_for(&mut inner, longest);
             }
         }
@@ -170,8 +170,9 @@ impl CleanerState {
 
     /// A checkpoint was taken: what waited for it may be due.
     pub(super) fn note_checkpoint(&self) {
-        self.inner.lock().asking.note_checkpoint();
-        self.changed.notify_all();
+        if self.inner.lock().asking.note_checkpoint() {
+            self.changed.notify_all();
+        }
     }
 
     /// Counts what a pass has read or written, and waits as the throttle says. False when the pass has to end, because

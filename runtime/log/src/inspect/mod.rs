@@ -17,6 +17,7 @@ use crate::checkpoint::{
     HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, META_PROPERTIES, PARTITION_METADATA,
     RECOVERY_POINTS,
 };
+use crate::repair::ACCEPTED_LOSSES;
 use crate::segment::SegmentFile;
 use crate::store::CHECKPOINT_FILE;
 
@@ -44,6 +45,8 @@ pub enum FileKind {
     PartitionMetadata,
     /// One of Kafka's files with an offset for each partition.
     Offsets,
+    /// Ours: what a repair has given up.
+    AcceptedLosses,
     /// Ours: the recovery point of every log.
     NodeCheckpoint,
     MetaProperties,
@@ -67,6 +70,7 @@ impl FileKind {
         let kind = match name {
             LEADER_EPOCHS => FileKind::LeaderEpochs,
             PARTITION_METADATA => FileKind::PartitionMetadata,
+            ACCEPTED_LOSSES => FileKind::AcceptedLosses,
             RECOVERY_POINTS | HIGH_WATERMARKS | LOG_STARTS | CLEANER_OFFSETS => FileKind::Offsets,
             CHECKPOINT_FILE => FileKind::NodeCheckpoint,
             META_PROPERTIES => FileKind::MetaProperties,

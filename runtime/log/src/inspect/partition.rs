@@ -18,7 +18,8 @@ use crate::checkpoint::{
 };
 use crate::fs::{File, FileSystem, OpenMode};
 use crate::index::Checksum;
-use crate::segment::{Piece, SegmentFile, Sidecar, Stretch, Surroundings, Walk, path_of};
+use crate::repair::AcceptedLosses;
+use crate::segment::{Piece, Region, SegmentFile, Sidecar, Stretch, Surroundings, Walk, path_of};
 
 /// A batch is decompressed to at most this much when its records are looked at.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
@@ -32,6 +33,8 @@ pub(super) struct Known {
     pub(super) is_closed: bool,
     /// Base offset of the active segment, and its bytes that are synced.
     pub(super) synced: Option<(i64, u64)>,
+    /// The offset that follows them.
+    pub(super) synced_end: Option<i64>,
     /// Where the log begins, by the checkpoint; nothing is known of it while a node may move it.
     pub(super) log_start: Option<i64>,
     /// Where the log begins and ends; of a node that was closed.
@@ -73,7 +76,12 @@ pub(super) fn verify_partition(
                 .iter()
                 .any(|kind| !matches!(kind, SegmentFile::Log | SegmentFile::ProducerSnapshot));
             if has_index && !kinds.contains(&SegmentFile::Log) {
-                report.damages.push(missing(dir, *base_offset));
+                let next = segments
+                    .range(base_offset + 1..)
+                    .find(|(_, kinds)| kinds.contains(&SegmentFile::Log))
+                    .map(|(next, _)| *next);
+                let end = next.or(known.offsets.as_ref().map(|offsets| offsets.end));
+                push_once(report, missing(dir, *base_offset, end));
             }
         }
     }
@@ -81,13 +89,13 @@ pub(super) fn verify_partition(
     if let (Some(log_start), Some(first)) = (known.log_start, segments.keys().next())
         && log_start < *first
     {
-        report.damages.push(missing(dir, log_start));
+        push_once(report, missing(dir, log_start, Some(*first)));
     }
     if let Some((base, size)) = known.synced
         && size > 0
         && !segments.contains_key(&base)
     {
-        report.damages.push(missing(dir, base));
+        push_once(report, missing(dir, base, known.synced_end));
     }
     let bases: Vec<_> = segments.keys().copied().collect();
     let mut check = PartitionCheck {
@@ -103,9 +111,21 @@ pub(super) fn verify_partition(
     Ok(())
 }
 
-fn missing(dir: &Path, base_offset: i64) -> Damage {
+/// Several signs tell of the same missing segment.
+fn push_once(report: &mut Report, damage: Damage) {
+    let is_known = |one: &Damage| one.path == damage.path && one.position == damage.position;
+    if !report.damages.iter().any(is_known) {
+        report.damages.push(damage);
+    }
+}
+
+/// `end`: the offset that follows the segment's last one, as far as it is known.
+fn missing(dir: &Path, base_offset: i64, end: Option<i64>) -> Damage {
     let path = path_of(dir, base_offset, SegmentFile::Log);
-    Damage::new(&path, 0, "the segment is missing")
+    Damage {
+        offsets: end.map(|end| base_offset..end),
+        ..Damage::new(&path, 0, "the segment is missing")
+    }
 }
 
 /// Reads the text files; the leader epochs, as far as they are sound.
@@ -116,6 +136,12 @@ fn read_texts(fs: &dyn FileSystem, dir: &Path, report: &mut Report) -> io::Resul
         Ok(None) => report
             .damages
             .push(Damage::new(&metadata, 0, "the file is missing")),
+        Err(error) => report.damages.push(text_damage(error)?),
+    }
+    match AcceptedLosses::read(fs, dir) {
+        Ok(accepted) => report
+            .accepted
+            .extend(accepted.iter().map(|loss| (dir.to_owned(), loss.clone()))),
         Err(error) => report.damages.push(text_damage(error)?),
     }
     match read_leader_epochs(fs, &dir.join(LEADER_EPOCHS)) {
@@ -158,6 +184,8 @@ struct Extent {
     next_base: Option<i64>,
     /// What lies behind may be half written.
     sound_to: u64,
+    /// What is wrong when the file has lost its end.
+    is_short: Option<String>,
     places: Arc<[Stretch]>,
 }
 
@@ -191,16 +219,15 @@ impl PartitionCheck<'_> {
             Some((active, size)) if active == base_offset => size,
             _ => 0,
         };
-        if len < sound_to {
-            let reason = format!("the file ends here, {sound_to} bytes of it were synced");
-            self.report.damages.push(Damage::new(&path, len, reason));
-        }
+        let is_short = (len < sound_to)
+            .then(|| format!("the file ends here, {sound_to} bytes of it were synced"));
         self.report.segments += 1;
         if !is_settled {
             let extent = Extent {
                 base_offset,
                 next_base,
                 sound_to,
+                is_short,
                 places: Arc::default(),
             };
             return self.walk(&path, file, &extent, None);
@@ -211,7 +238,7 @@ impl PartitionCheck<'_> {
             SegmentFile::AbortedIndex,
         ]
         .map(|kind| self.path(base_offset, kind));
-        let sidecar = self.check_sidecar(base_offset, &path, len, &paths)?;
+        let sidecar = self.check_sidecar(base_offset, &paths)?;
         if let (Some(sidecar), Some(next)) = (&sidecar, next_base) {
             self.check_end(sidecar, len, next);
         }
@@ -224,10 +251,14 @@ impl PartitionCheck<'_> {
             (time_path, &times),
             (aborted_path, &aborted),
         );
+        let had = sidecar.as_ref().map_or(len, |sidecar| sidecar.log_bytes);
         let extent = Extent {
             base_offset,
             next_base,
             sound_to,
+            is_short: (len < had)
+                .then(|| format!("the file ends here, it had {had} bytes"))
+                .or(is_short),
             places: sidecar.map_or_else(Arc::default, |sidecar| sidecar.stretches.into()),
         };
         self.walk(&path, file, &extent, Some(crosscheck))
@@ -239,12 +270,11 @@ impl PartitionCheck<'_> {
             && sidecar.log_bytes == len
             && end < next
         {
-            let mut damage = missing(self.dir, end);
-            damage.offsets = Some(end..next);
+            let damage = missing(self.dir, end, Some(next));
             // Its other files may have told already.
-            self.report.damages.retain(|one| {
-                one.path != damage.path || one.position != 0 || one.offsets.is_some()
-            });
+            self.report
+                .damages
+                .retain(|one| one.path != damage.path || one.position != 0);
             self.report.damages.push(damage);
         }
     }
@@ -278,9 +308,11 @@ impl PartitionCheck<'_> {
         };
         let end = file.len()?;
         let mut walk = Walk::new(file, 0, end, around, &[]).with_places(&extent.places);
+        let mut next_offset = extent.base_offset;
         while let Some(piece) = walk.next()? {
             match piece {
                 Piece::Batch(batch) => {
+                    next_offset = batch.header.next_offset();
                     self.report.batches += 1;
                     self.report.bytes += batch.header.size_in_bytes() as u64;
                     let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
@@ -301,13 +333,14 @@ impl PartitionCheck<'_> {
                     }
                 }
                 Piece::Damage(region) => {
+                    next_offset = region.next_offset;
                     if let Some(check) = &mut crosscheck {
                         check.damaged(region.end, region.next_offset);
                     }
                     let damage = Damage {
                         path: path.to_owned(),
                         position: region.position,
-                        offsets: Some(region.offsets()),
+                        offsets: Some(self.lost_offsets(&region, extent)),
                         reason: region.reason,
                     };
                     let is_unfinished = region.position >= extent.sound_to && region.end == end;
@@ -319,17 +352,35 @@ impl PartitionCheck<'_> {
                 }
             }
         }
+        if let Some(reason) = &extent.is_short {
+            let upper = extent.next_base.or(self.known.synced_end);
+            self.report.damages.push(Damage {
+                offsets: Some(next_offset..upper.unwrap_or(i64::MAX).max(next_offset)),
+                ..Damage::new(path, end, reason)
+            });
+        }
         if let Some(check) = crosscheck {
             self.report.damages.extend(check.finish());
         }
         Ok(())
     }
 
+    /// The offsets of damaged bytes. Of those that no batch follows, what was synced tells the end.
+    fn lost_offsets(&self, region: &Region, extent: &Extent) -> Range<i64> {
+        let Range { start, end } = region.offsets();
+        match self.known.synced_end {
+            Some(synced_end)
+                if end == i64::MAX && !self.known.is_open && region.position < extent.sound_to =>
+            {
+                start..synced_end.max(start)
+            }
+            _ => start..end,
+        }
+    }
+
     fn check_sidecar(
         &mut self,
         base_offset: i64,
-        log: &Path,
-        len: u64,
         indexes: &[PathBuf; 3],
     ) -> io::Result<Option<Sidecar>> {
         let path = self.path(base_offset, SegmentFile::Checksums);
@@ -342,10 +393,6 @@ impl PartitionCheck<'_> {
             }
             return Ok(None);
         };
-        if len < sidecar.log_bytes {
-            let reason = format!("the file ends here, it had {} bytes", sidecar.log_bytes);
-            self.report.damages.push(Damage::new(log, len, reason));
-        }
         for (index, expected) in indexes.iter().zip(&sidecar.indexes) {
             let found = match checksum(self.fs, index) {
                 Ok(found) => found,

@@ -6,5 +6,6 @@ mod confluent;
 mod flights;
 mod kafka_files;
 mod kcat_client;
+mod repair;
 mod runs;
 mod scene;
