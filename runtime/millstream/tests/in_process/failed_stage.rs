@@ -101,7 +101,8 @@ async fn a_failed_stage_is_named_by_metrics_readiness_health_and_its_group() {
     for path in ["/readyz", "/healthz"] {
         let answer = get(http, path).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let named = "pipeline p, stage route, topic in, partition 0, offsets 2 to 3: the plugin failed";
+        let named =
+            "pipeline p, stage route, topic in, partition 0, offsets 2 to 3: the plugin failed";
         assert!(answer.contains(named), "{path}: {answer}");
     }
     let metrics = get(http, "/metrics").await;
