@@ -320,7 +320,7 @@ outputs = "nowhere"
 fn topics_of_the_system_are_read_where_they_exist_and_never_made_or_written() {
     let body = r#"
 [source.rows]
-file = "rows.csv"
+file = "Cargo.toml"
 format = "csv"
 topic = "__millstream_sources"
 [stage.a]
@@ -338,10 +338,10 @@ partitions = 3
     assert_eq!(
         mistakes(body, &[("__consumer_offsets", 50)]),
         [
-            "6:9 the topic `__millstream_sources` belongs to the system (cannot be written by a pipeline) []",
-            "9:10 the topic `__cluster_metadata` belongs to the system (does not exist here) []",
-            "11:16 the topic `__transaction_state` belongs to the system (cannot be written by a pipeline) []",
-            "16:8 the topic `__cluster_metadata` belongs to the system (cannot be declared by a pipeline) []",
+            "7:9 the topic `__millstream_sources` belongs to the system (cannot be written by a pipeline) []",
+            "10:10 the topic `__cluster_metadata` belongs to the system (does not exist here) []",
+            "12:16 the topic `__transaction_state` belongs to the system (cannot be written by a pipeline) []",
+            "17:8 the topic `__cluster_metadata` belongs to the system (cannot be declared by a pipeline) []",
         ]
     );
 }
