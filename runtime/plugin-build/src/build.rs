@@ -15,7 +15,7 @@ use crate::toolchain::{Toolchain, WASM_TARGET};
 /// Settings of plugin builds, whatever the profile of the workspace says: small and fast modules without our own
 /// assertions. Names of functions stay, for backtraces; they cost nothing at run time. Every host of ours has SIMD, and
 /// it gives the same results everywhere.
-const SETTINGS: [&str; 9] = [
+pub const SETTINGS: [&str; 9] = [
     "profile.release.opt-level=3",
     "profile.release.lto=true",
     "profile.release.codegen-units=1",

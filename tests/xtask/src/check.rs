@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{arrows, docs, fail_points, shell, unsafe_list};
+use crate::{arrows, docs, fail_points, plugins, product_paths, shell, unsafe_list};
 
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
@@ -10,6 +10,8 @@ pub fn run() -> Result<()> {
     docs::check()?;
     unsafe_list::check()?;
     fail_points::check()?;
+    product_paths::check()?;
+    plugins::check()?;
     let clippy = [
         "clippy",
         "--release",

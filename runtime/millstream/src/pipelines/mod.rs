@@ -4,6 +4,7 @@ mod caches;
 mod creation;
 mod incarnation;
 mod plugins;
+pub mod ready_made;
 mod topic_settings;
 
 use std::collections::BTreeMap;
