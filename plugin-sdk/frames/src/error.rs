@@ -1,23 +1,29 @@
 //! What can be wrong with a frame.
 
+use std::fmt;
+
 /// A frame that breaks its layout. The facts name what was read and what would have fitted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// The messages are written by hand: this crate is compiled into every plugin, and a derive would bring `syn` along.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameError {
-    #[error("the frame has {length} bytes, its header alone has {header}")]
-    TooShort { length: usize, header: usize },
-    #[error("the frame begins with {found:02x?} instead of {expected:02x?}")]
-    WrongMagic { found: [u8; 2], expected: [u8; 2] },
-    #[error("the frame has version {found}; the newest that can be read is {newest}")]
-    UnknownVersion { found: u8, newest: u8 },
-    #[error("rows of the {table} table have {found} bytes; at least {least} are needed")]
+    TooShort {
+        length: usize,
+        header: usize,
+    },
+    WrongMagic {
+        found: [u8; 2],
+        expected: [u8; 2],
+    },
+    UnknownVersion {
+        found: u8,
+        newest: u8,
+    },
     RowTooSmall {
         table: &'static str,
         found: usize,
         least: usize,
     },
-    #[error(
-        "the {table} table ({rows} rows of {row_size} bytes at {position}) reaches past the frame's end at {length}"
-    )]
     TableOutOfBounds {
         table: &'static str,
         rows: u32,
@@ -25,9 +31,6 @@ pub enum FrameError {
         position: u32,
         length: usize,
     },
-    #[error(
-        "{field} of {table} row {row} ({length} bytes at {position}) reaches past the frame's end at {frame}"
-    )]
     FieldOutOfBounds {
         table: &'static str,
         row: u32,
@@ -36,7 +39,6 @@ pub enum FrameError {
         length: i32,
         frame: usize,
     },
-    #[error("{table} row {row} names header rows {first} to {first} + {count}, of {rows}")]
     HeadersOutOfBounds {
         table: &'static str,
         row: u32,
@@ -44,19 +46,16 @@ pub enum FrameError {
         count: i32,
         rows: u32,
     },
-    #[error("{table} row {row} has kind {kind}, which this version does not know")]
     UnknownKind {
         table: &'static str,
         row: u32,
         kind: u8,
     },
-    #[error("{table} row {row} has flags {flags:#04x}, which this version does not know")]
     UnknownFlags {
         table: &'static str,
         row: u32,
         flags: u8,
     },
-    #[error("{table} row {row} names {what} {index}, of {count}")]
     IndexOutOfBounds {
         table: &'static str,
         row: u32,
@@ -64,16 +63,110 @@ pub enum FrameError {
         index: i64,
         count: u32,
     },
-    #[error("effect row {row} has partition {partition}; it must be −1 (by key) or a partition")]
-    BadPartition { row: u32, partition: i32 },
-    #[error("effect row {row} has timestamp {timestamp}; it must be 0 or later")]
-    BadTimestamp { row: u32, timestamp: i64 },
-    #[error("row {row} does not exist; the {table} table has {rows}")]
+    BadPartition {
+        row: u32,
+        partition: i32,
+    },
+    BadTimestamp {
+        row: u32,
+        timestamp: i64,
+    },
     NoSuchRow {
         table: &'static str,
         row: u32,
         rows: u32,
     },
-    #[error("the message of effect row {row} is not UTF-8")]
-    MessageNotUtf8 { row: u32 },
+    MessageNotUtf8 {
+        row: u32,
+    },
+}
+
+impl std::error::Error for FrameError {}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { length, header } => write!(
+                f,
+                "the frame has {length} bytes, its header alone has {header}"
+            ),
+            Self::WrongMagic { found, expected } => write!(
+                f,
+                "the frame begins with {found:02x?} instead of {expected:02x?}"
+            ),
+            Self::UnknownVersion { found, newest } => write!(
+                f,
+                "the frame has version {found}; the newest that can be read is {newest}"
+            ),
+            Self::RowTooSmall {
+                table,
+                found,
+                least,
+            } => write!(
+                f,
+                "rows of the {table} table have {found} bytes; at least {least} are needed"
+            ),
+            Self::TableOutOfBounds {
+                table,
+                rows,
+                row_size,
+                position,
+                length,
+            } => write!(
+                f,
+                "the {table} table ({rows} rows of {row_size} bytes at {position}) reaches past the frame's end at \
+                 {length}"
+            ),
+            Self::FieldOutOfBounds {
+                table,
+                row,
+                field,
+                position,
+                length,
+                frame,
+            } => write!(
+                f,
+                "{field} of {table} row {row} ({length} bytes at {position}) reaches past the frame's end at {frame}"
+            ),
+            Self::HeadersOutOfBounds {
+                table,
+                row,
+                first,
+                count,
+                rows,
+            } => write!(
+                f,
+                "{table} row {row} names header rows {first} to {first} + {count}, of {rows}"
+            ),
+            Self::UnknownKind { table, row, kind } => write!(
+                f,
+                "{table} row {row} has kind {kind}, which this version does not know"
+            ),
+            Self::UnknownFlags { table, row, flags } => write!(
+                f,
+                "{table} row {row} has flags {flags:#04x}, which this version does not know"
+            ),
+            Self::IndexOutOfBounds {
+                table,
+                row,
+                what,
+                index,
+                count,
+            } => write!(f, "{table} row {row} names {what} {index}, of {count}"),
+            Self::BadPartition { row, partition } => write!(
+                f,
+                "effect row {row} has partition {partition}; it must be −1 (by key) or a partition"
+            ),
+            Self::BadTimestamp { row, timestamp } => write!(
+                f,
+                "effect row {row} has timestamp {timestamp}; it must be 0 or later"
+            ),
+            Self::NoSuchRow { table, row, rows } => {
+                write!(f, "row {row} does not exist; the {table} table has {rows}")
+            }
+            Self::MessageNotUtf8 { row } => {
+                write!(f, "the message of effect row {row} is not UTF-8")
+            }
+        }
+    }
 }

@@ -361,3 +361,38 @@ fn a_seed_depends_on_every_part_and_on_nothing_else() {
         seed::hash_parts(&[b"a", b"bc"])
     );
 }
+
+#[test]
+fn an_error_names_its_facts() {
+    let errors = [
+        (
+            FrameError::WrongMagic {
+                found: [1, 0x4d],
+                expected: EFFECTS_MAGIC,
+            },
+            format!("the frame begins with [01, 4d] instead of {EFFECTS_MAGIC:02x?}"),
+        ),
+        (
+            FrameError::FieldOutOfBounds {
+                table: "event",
+                row: 3,
+                field: "key",
+                position: 70,
+                length: -2,
+                frame: 64,
+            },
+            "key of event row 3 (-2 bytes at 70) reaches past the frame's end at 64".to_owned(),
+        ),
+        (
+            FrameError::UnknownFlags {
+                table: "effect",
+                row: 0,
+                flags: 8,
+            },
+            "effect row 0 has flags 0x08, which this version does not know".to_owned(),
+        ),
+    ];
+    for (error, message) in errors {
+        assert_eq!(error.to_string(), message);
+    }
+}

@@ -1,7 +1,7 @@
 //! What a plugin can do: emit records, write to the log, count.
 
 use millstream_frames::{EffectsWriter, FieldAt};
-use serde::Serialize;
+use serde_core::Serialize;
 
 use crate::{Field, Level, Open, Record, Reject, diagnostics};
 

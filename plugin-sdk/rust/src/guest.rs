@@ -10,7 +10,7 @@ use serde_json::json;
 pub use crate::bindings::exports::millstream::plugin::processor::{
     ConfigIssue, Error, Guest as Exports,
 };
-use crate::{ConfigError, Context, Describe, NoConfig, Open, Processor, Record, diagnostics};
+use crate::{Config, ConfigError, Context, Describe, Open, Processor, Record, diagnostics};
 
 /// The plugin's descriptor.
 pub fn describe<P: Describe>() -> String {
@@ -23,8 +23,8 @@ pub fn describe<P: Describe>() -> String {
         "outputs": P::OUTPUTS,
         "sdk": concat!("rust ", env!("CARGO_PKG_VERSION")),
     });
-    if std::any::TypeId::of::<P::Config>() != std::any::TypeId::of::<NoConfig>() {
-        descriptor["config_schema"] = schemars::schema_for!(P::Config).to_value();
+    if let Some(schema) = P::Config::schema() {
+        descriptor["config_schema"] = schema;
     }
     descriptor.to_string()
 }
@@ -87,16 +87,14 @@ impl<P: Processor> Slot<P> {
 }
 
 fn open_plugin<P: Processor>(context: &str) -> Result<Opened<P>, ConfigError> {
-    let mut open: Open = serde_json::from_str(context)
-        .map_err(|error| ConfigError::new(format!("the open context cannot be read: {error}")))?;
-    let config = match open.config.take() {
+    let (open, config) = Open::parse(context)?;
+    let config = match config {
         // Without a config, a plugin whose fields all have defaults still opens.
         serde_json::Value::Null => json!({}),
         config => config,
     };
-    let config = serde_json::from_value(config)?;
     Ok(Opened {
-        plugin: P::open(config, &open)?,
+        plugin: P::open(P::Config::read(config)?, &open)?,
         open,
         writer: EffectsWriter::new(),
     })

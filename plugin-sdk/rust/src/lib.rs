@@ -17,7 +17,10 @@
 //! With `crate-type = ["cdylib", "rlib"]`, `cargo build --release --target wasm32-unknown-unknown` makes the plugin,
 //! and `cargo test` tests it natively, with [`testing`].
 
+// As wit-bindgen writes it.
+#[rustfmt::skip]
 pub mod bindings;
+mod config;
 mod context;
 mod diagnostics;
 mod field;
@@ -29,18 +32,18 @@ mod reject;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
+pub use config::{Config, ConfigError, NoConfig};
 pub use context::{Context, Emitted, Output, OutputName};
 pub use diagnostics::Level;
 pub use field::{Field, NULL};
 pub use millstream_macros::processor;
-pub use open::{ConfigError, NoConfig, Open};
+pub use open::Open;
 pub use processor::{Describe, Processor};
 pub use record::{Record, RecordHeaders};
 pub use reject::Reject;
 
-/// The crates that a plugin with a typed config needs; their derives want `serde` and `schemars` as dependencies of
-/// the plugin itself.
-pub use {schemars, serde, serde_json};
+/// What [`Record::json`] and the testing harness work with.
+pub use serde_json;
 
 /// What `#[millstream::processor]` and `millstream::testing` mean.
 pub mod millstream {

@@ -1,12 +1,11 @@
 //! What a plugin is told when it is opened.
 
-use std::fmt::Display;
+use serde_json::Value;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer};
+use crate::ConfigError;
 
 /// The stage and task that an instance works for.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Open {
     pub pipeline: String,
     pub stage: String,
@@ -14,17 +13,57 @@ pub struct Open {
     pub partition: i32,
     inputs: Vec<Input>,
     pub(crate) outputs: Vec<String>,
-    #[serde(default)]
-    pub(crate) config: serde_json::Value,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 struct Input {
     name: String,
     topic: String,
 }
 
 impl Open {
+    /// Reads the contract's open context; the config in it stands beside.
+    ///
+    /// By hand, and not with serde's derive: this is compiled into every plugin, and the derive costs more than all
+    /// the rest of it.
+    pub(crate) fn parse(context: &str) -> Result<(Self, Value), ConfigError> {
+        let wrong = |what: &dyn std::fmt::Display| {
+            ConfigError::new(format!("the open context cannot be read: {what}"))
+        };
+        let mut context: Value = serde_json::from_str(context).map_err(|error| wrong(&error))?;
+        let config = context.get_mut("config").map(Value::take);
+        let open = Self::of_document(&context).map_err(|key| wrong(&format!("`{key}`")))?;
+        Ok((open, config.unwrap_or_default()))
+    }
+
+    /// An error is the key that is missing or has another type.
+    fn of_document(context: &Value) -> Result<Self, &'static str> {
+        let list = |key| context[key].as_array().ok_or(key);
+        let input = |input: &Value| {
+            Ok(Input {
+                name: text(input, "name")?,
+                topic: text(input, "topic")?,
+            })
+        };
+        let output = |output: &Value| output.as_str().map(str::to_owned).ok_or("outputs");
+        let partition = context["partition"].as_i64();
+        Ok(Self {
+            pipeline: text(context, "pipeline")?,
+            stage: text(context, "stage")?,
+            partition: partition
+                .and_then(|partition| i32::try_from(partition).ok())
+                .ok_or("partition")?,
+            inputs: list("inputs")?
+                .iter()
+                .map(input)
+                .collect::<Result<_, _>>()?,
+            outputs: list("outputs")?
+                .iter()
+                .map(output)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Name and topic of each input.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.inputs
@@ -43,64 +82,51 @@ impl Open {
     }
 }
 
-/// The config is refused: which part, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    pub(crate) issues: Vec<(String, String)>,
+fn text(document: &Value, key: &'static str) -> Result<String, &'static str> {
+    document[key].as_str().map(str::to_owned).ok_or(key)
 }
 
-impl ConfigError {
-    /// The config as a whole is wrong.
-    pub fn new(message: impl Display) -> Self {
-        Self::at("", message)
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn context() -> Value {
+        json!({
+            "frames": 1, "pipeline": "p", "stage": "s", "partition": 3,
+            "inputs": [{ "name": "in", "topic": "flights" }], "outputs": ["late"], "config": { "keep": 4 },
+            "later": "keys are only ever added",
+        })
     }
 
-    /// The part at `path` (as `columns[2]`) is wrong.
-    pub fn at(path: impl Display, message: impl Display) -> Self {
-        Self {
-            issues: vec![(path.to_string(), message.to_string())],
+    #[test]
+    fn the_open_context_is_read() {
+        let (open, config) = Open::parse(&context().to_string()).unwrap();
+        assert_eq!(
+            (open.pipeline.as_str(), open.stage.as_str(), open.partition),
+            ("p", "s", 3)
+        );
+        assert_eq!(open.inputs().collect::<Vec<_>>(), [("in", "flights")]);
+        assert_eq!(open.outputs().collect::<Vec<_>>(), ["late"]);
+        assert_eq!(config, json!({ "keep": 4 }));
+
+        let mut without = context();
+        without.as_object_mut().unwrap().remove("config");
+        assert_eq!(Open::parse(&without.to_string()).unwrap().1, Value::Null);
+    }
+
+    #[test]
+    fn a_context_that_breaks_the_contract_is_refused_with_its_key() {
+        for key in ["pipeline", "stage", "partition", "inputs", "outputs"] {
+            let mut broken = context();
+            broken[key] = json!({ "not": "this" });
+            let error = Open::parse(&broken.to_string()).unwrap_err();
+            let message = format!("the open context cannot be read: `{key}`");
+            assert_eq!(error, ConfigError::new(message));
         }
-    }
-
-    /// Adds the complaints of another, so that all are seen at once.
-    pub fn and(mut self, other: Self) -> Self {
-        self.issues.extend(other.issues);
-        self
-    }
-
-    /// Path and message of each complaint.
-    pub fn issues(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.issues
-            .iter()
-            .map(|(path, message)| (path.as_str(), message.as_str()))
-    }
-}
-
-impl<E: std::error::Error> From<E> for ConfigError {
-    fn from(error: E) -> Self {
-        Self::new(error)
-    }
-}
-
-/// A plugin that takes no config. A manifest that gives one is refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NoConfig;
-
-impl<'de> Deserialize<'de> for NoConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Empty {}
-        Option::<Empty>::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-impl JsonSchema for NoConfig {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "NoConfig".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": ["object", "null"], "additionalProperties": false })
+        for no_document in ["", "3", "[]", "null"] {
+            assert!(Open::parse(no_document).is_err(), "{no_document:?}");
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! What a plugin is.
 
-use serde::de::DeserializeOwned;
-
-use crate::{ConfigError, Context, Open, Record, Reject};
+use crate::{Config, ConfigError, Context, Open, Record, Reject};
 
 /// A plugin with state or config. Put `#[millstream::processor(outputs = [..])]` on the `impl`.
 ///
@@ -48,7 +46,7 @@ use crate::{ConfigError, Context, Open, Record, Reject};
 pub trait Processor: Sized + 'static {
     /// The stage's config in the manifest; [`crate::NoConfig`] when there is none. Its JSON Schema goes into the
     /// descriptor, and the manifest is checked against that.
-    type Config: DeserializeOwned + schemars::JsonSchema + 'static;
+    type Config: Config;
 
     /// Makes the plugin of its config, once per instance.
     fn open(config: Self::Config, open: &Open) -> Result<Self, ConfigError>;

@@ -1,7 +1,7 @@
 //! A record as a plugin sees it: borrowed from the call's frame, nothing copied.
 
 use millstream_frames::{Event, Headers, Run, seed};
-use serde::Deserialize;
+use serde_core::Deserialize;
 
 use crate::{Open, Reject};
 

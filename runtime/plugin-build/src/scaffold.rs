@@ -157,7 +157,10 @@ mod tests {
             assert!(!text.contains("{{"), "{}: {text}", file.display());
         }
         let manifest = fs::read_to_string(directory.path().join("my-words/Cargo.toml")).unwrap();
-        let dependency = format!("millstream-sdk = {{ path = {} }}", sdk.quoted_path());
+        let dependency = format!(
+            "millstream-sdk = {{ path = {}, features = [\"config\"] }}",
+            sdk.quoted_path()
+        );
         assert!(
             manifest.contains(&dependency) && manifest.contains("\n[workspace]\n"),
             "{manifest}"

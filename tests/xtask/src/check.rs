@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{arrows, docs, fail_points, shell, unsafe_list};
+use crate::{arrows, bindings, docs, fail_points, shell, unsafe_list};
 
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     arrows::check()?;
     docs::check()?;
+    bindings::check()?;
     unsafe_list::check()?;
     fail_points::check()?;
     let clippy = [

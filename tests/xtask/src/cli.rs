@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{check, docs, foreign, load, model, test};
+use crate::{bindings, check, docs, foreign, load, model, test};
 
 #[derive(Parser)]
 #[command(
@@ -21,6 +21,8 @@ enum Command {
     Check,
     /// Writes the pages of `docs/` that come from the code
     Docs,
+    /// Writes the Rust SDK's bindings from the contract's WIT
+    Bindings,
     /// The whole test suite; installs the foreign clients that it drives
     Test(test::TestArguments),
     /// The figures of the README, measured on this machine
@@ -37,6 +39,7 @@ pub fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Check => check::run(),
         Command::Docs => docs::write(),
+        Command::Bindings => bindings::write(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => load::bench(&arguments),
         Command::Storm(arguments) => load::storm(&arguments),

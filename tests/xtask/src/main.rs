@@ -3,6 +3,7 @@
 //! Read `cli.rs` first; each command has a file of its own.
 
 mod arrows;
+mod bindings;
 mod check;
 mod cli;
 mod docs;

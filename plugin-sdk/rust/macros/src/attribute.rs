@@ -1,78 +1,100 @@
 //! What may be said in the brackets of the attribute.
 
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::{Ident, LitStr, Token, bracketed};
+use proc_macro::{Delimiter, Ident, Literal, TokenStream, TokenTree};
+
+use crate::problem::Problem;
+use crate::tokens::Tokens;
 
 #[derive(Default)]
 pub struct Arguments {
-    pub name: Option<LitStr>,
-    pub inputs: Option<Vec<LitStr>>,
-    pub outputs: Option<Vec<LitStr>>,
+    pub name: Option<Literal>,
+    pub inputs: Option<Vec<Literal>>,
+    pub outputs: Option<Vec<Literal>>,
 }
 
-impl Parse for Arguments {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+impl Arguments {
+    /// `outputs = [..], inputs = [..], name = ".."`, each at most once.
+    pub fn parse(tokens: TokenStream) -> Result<Self, Problem> {
         let mut arguments = Self::default();
-        while !input.is_empty() {
-            let key: Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
+        let mut tokens = Tokens::new(tokens);
+        while !tokens.is_empty() {
+            let token = tokens.next("`outputs`, `inputs` or `name`")?;
+            let TokenTree::Ident(key) = token else {
+                return Err(unknown(&token));
+            };
+            tokens.punctuation('=')?;
             match key.to_string().as_str() {
-                "name" => once(&key, &mut arguments.name, check_name(input.parse()?)?)?,
-                "inputs" => once(&key, &mut arguments.inputs, names(input)?)?,
-                "outputs" => once(&key, &mut arguments.outputs, names(input)?)?,
-                other => {
-                    let message = format!(
-                        "`{other}` is not known here; known are `outputs`, `inputs` and `name`"
-                    );
-                    return Err(syn::Error::new(key.span(), message));
-                }
+                "name" => once(&key, &mut arguments.name, name(tokens.next("a name")?)?)?,
+                "inputs" => once(&key, &mut arguments.inputs, names(&mut tokens)?)?,
+                "outputs" => once(&key, &mut arguments.outputs, names(&mut tokens)?)?,
+                _ => return Err(unknown(&key.into())),
             }
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
+            if !tokens.is_empty() {
+                tokens.punctuation(',')?;
             }
         }
         Ok(arguments)
     }
 }
 
-fn once<T>(key: &Ident, place: &mut Option<T>, value: T) -> syn::Result<()> {
+fn unknown(token: &TokenTree) -> Problem {
+    let message = format!("`{token}` is not known here; known are `outputs`, `inputs` and `name`");
+    Problem::new(token.span(), message)
+}
+
+fn once<T>(key: &Ident, place: &mut Option<T>, value: T) -> Result<(), Problem> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(syn::Error::new(
-            key.span(),
-            format!("`{key}` is said twice"),
-        )),
+        Some(_) => Err(Problem::new(key.span(), format!("`{key}` is said twice"))),
     }
 }
 
 /// `["a", "b"]`, each a name, none twice.
-fn names(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
-    let list;
-    bracketed!(list in input);
-    let mut names: Vec<LitStr> = Vec::new();
-    for name in Punctuated::<LitStr, Token![,]>::parse_terminated(&list)? {
-        let name = check_name(name)?;
-        if names.iter().any(|known| known.value() == name.value()) {
-            return Err(syn::Error::new(
-                name.span(),
-                format!("`{}` is named twice", name.value()),
-            ));
+fn names(tokens: &mut Tokens) -> Result<Vec<Literal>, Problem> {
+    let list = match tokens.next("a list of names")? {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => group,
+        token => {
+            let message = "expected a list of names, as `[\"late\", \"ontime\"]`";
+            return Err(Problem::new(token.span(), message));
+        }
+    };
+    let mut tokens = Tokens::new(list.stream());
+    let mut names: Vec<Literal> = Vec::new();
+    while !tokens.is_empty() {
+        let name = name(tokens.next("a name")?)?;
+        if names.iter().any(|known| text(known) == text(&name)) {
+            let message = format!("`{}` is named twice", text(&name));
+            return Err(Problem::new(name.span(), message));
         }
         names.push(name);
+        if !tokens.is_empty() {
+            tokens.punctuation(',')?;
+        }
     }
     Ok(names)
 }
 
 /// The host refuses other names; say so where it can be seen.
-fn check_name(name: LitStr) -> syn::Result<LitStr> {
-    let text = name.value();
+fn name(token: TokenTree) -> Result<Literal, Problem> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.len() > 128 || !text.chars().all(good) {
-        return Err(syn::Error::new(
-            name.span(),
-            "a name has 1 to 128 letters, digits, `.`, `_` and `-`",
-        ));
+    match token {
+        TokenTree::Literal(name)
+            if matches!(text(&name).len(), 1..=128) && text(&name).chars().all(good) =>
+        {
+            Ok(name)
+        }
+        other => Err(Problem::new(
+            other.span(),
+            "a name is a text of 1 to 128 letters, digits, `.`, `_` and `-`",
+        )),
     }
-    Ok(name)
+}
+
+/// What stands between the quotation marks, or nothing when it has none. A name has no character that would be escaped.
+fn text(literal: &Literal) -> String {
+    let source = literal.to_string();
+    let inside = source
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inside.unwrap_or_default().to_owned()
 }

@@ -1,11 +1,19 @@
 //! The attribute `processor`: makes a function, or an `impl Processor for …`, a whole plugin.
-//! It must not know frames or WIT: all that it writes is calls into `millstream_sdk`.
-//! Read `attribute.rs` for what may be said in the brackets, then `expand.rs` for what is written.
+//! It must not know frames or WIT: all that it writes is calls into `millstream_sdk`. Nor may it have dependencies:
+//! every plugin builds this crate, and `syn` would take longer than the plugin.
+//! Read `attribute.rs` for what may be said in the brackets, `item.rs` for what it may stand on, then `expand.rs` for
+//! what is written.
 
 mod attribute;
 mod expand;
+mod item;
+mod problem;
+mod tokens;
 
 use proc_macro::TokenStream;
+
+use crate::attribute::Arguments;
+use crate::item::Item;
 
 /// Makes the item a plugin.
 ///
@@ -27,9 +35,10 @@ use proc_macro::TokenStream;
 /// `["in"]`), `name = ".."` the plugin (default: the crate's name).
 #[proc_macro_attribute]
 pub fn processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = syn::parse_macro_input!(arguments as attribute::Arguments);
-    let item = syn::parse_macro_input!(item as syn::Item);
-    expand::expand(&arguments, &item)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    let expanded = Arguments::parse(arguments)
+        .and_then(|arguments| Ok(expand::expand(&arguments, &Item::parse(&item)?)));
+    match expanded {
+        Ok(behind) => item.into_iter().chain(behind).collect(),
+        Err(problem) => problem.into_compile_error(),
+    }
 }
