@@ -81,8 +81,7 @@ fn a_group_begins_a_topic_that_was_made_anew_at_its_beginning_and_kafkas_tools_d
         scene.produce(topic, 5)?;
         ensure!(scene.consume(&format!("reads-{topic}"), topic, 5)? == 5);
     }
-    scene.topic(&["delete", "again"])?;
-    scene.topic(&["delete", "gone"])?;
+    scene.topic(&["delete", "again", "gone"])?;
     scene.topic(&["create", "again"])?;
     scene.produce("again", 8)?;
 
@@ -161,9 +160,12 @@ fn a_group_begins_a_topic_that_was_made_anew_at_its_beginning_and_kafkas_tools_d
             &segments.join(","),
         ],
     )?;
-    println!("{dumped}\n{id}");
     ensure!(dumped.contains("\"topic\":\"again\""), "{dumped}");
     ensure!(dumped.contains("\"topicId\""), "{dumped}");
+    let mut arguments = vec!["log", "dump", "--deep", "--output", "json"];
+    arguments.extend(segments.iter().map(String::as_str));
+    let ours = millstream_ok(&arguments)?;
+    ensure!(ours.contains(&id), "the id {id}: {ours}");
     Ok(())
 }
 
