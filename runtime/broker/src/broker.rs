@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use millstream_cluster::{ClusterMetadata, METADATA_TOPIC_ID};
+use millstream_cluster::ClusterMetadata;
 use millstream_log::{Health, LogStore, StoreError};
 use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use crate::{
     config::{BrokerConfig, SettingError, Values},
     coordinator::{BrokerPorts, Ports, TopicPartition},
     group::GroupCoordinator,
+    leftovers::settle_logs,
     local::Local,
     metrics::{BrokerStats, Metrics},
     partition::Partitions,
@@ -32,7 +33,7 @@ use crate::{
 pub enum StartError {
     #[error(transparent)]
     Setting(#[from] SettingError),
-    #[error("the left-over log of a deleted topic could not be removed: {0}")]
+    #[error("a log that belongs to no topic could be neither removed nor set aside: {0}")]
     Leftover(#[from] StoreError),
 }
 
@@ -59,15 +60,15 @@ pub struct Broker {
 type GroupNotes = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl Broker {
-    /// Starts the broker over a recovered store and its metadata: removes logs of topics that no longer exist, and is
-    /// ready. Partitions are opened when they are first touched.
+    /// Starts the broker over a recovered store and its metadata: removes logs of topics that were removed, sets aside
+    /// those of topics that nobody knows, and is ready. Partitions are opened when they are first touched.
     pub async fn start(
         config: BrokerConfig,
         store: Arc<LogStore>,
         cluster: Arc<ClusterMetadata>,
     ) -> Result<Arc<Broker>, StartError> {
         config.advertised_address()?;
-        remove_leftovers(&store, &cluster)?;
+        settle_logs(&store, &cluster)?;
         let present = Arc::new(ArcSwap::from_pointee(with_dynamic(&config, &cluster)));
         let broker = Arc::new_cyclic(|broker| {
             let clock = store.clock();
@@ -259,17 +260,4 @@ fn with_dynamic(config: &BrokerConfig, cluster: &ClusterMetadata) -> BrokerConfi
         image.default_broker_configs(),
         own.unwrap_or(&Values::new()),
     )
-}
-
-/// A crash between the metadata record that removes a topic and the removal of its files leaves logs behind.
-fn remove_leftovers(store: &Arc<LogStore>, cluster: &ClusterMetadata) -> Result<(), StoreError> {
-    let image = cluster.image();
-    for log in store.logs() {
-        let id = log.id();
-        if id.topic_id != METADATA_TOPIC_ID && image.topic_by_id(&id.topic_id).is_none() {
-            tracing::info!(topic = %id.topic, partition = id.partition, "removing the log of a deleted topic");
-            store.delete_log(&id.topic_id, id.partition)?;
-        }
-    }
-    Ok(())
 }

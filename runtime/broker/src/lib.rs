@@ -10,6 +10,7 @@ mod coordinator;
 mod error_codes;
 mod group;
 mod internal_topics;
+mod leftovers;
 mod local;
 mod metrics;
 mod partition;

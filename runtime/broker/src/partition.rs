@@ -186,20 +186,24 @@ impl Partitions {
     }
 
     /// Closes and removes the logs of a topic that the metadata no longer have.
-    pub(crate) fn remove(&self, topic: &TopicImage, image: &Image) -> Result<(), ErrorCode> {
+    pub(crate) async fn remove(&self, topic: &TopicImage, image: &Image) -> Result<(), ErrorCode> {
         assert!(
             image.topic_by_id(&topic.id).is_none(),
             "files go after the metadata record"
         );
-        let mut open = self.open.write();
-        for index in 0..i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX) {
-            open.remove(&(topic.id, index));
-            if self.store.get(&topic.id, index).is_some() {
-                self.store
-                    .delete_log(&topic.id, index)
-                    .map_err(|error| store_error(&error))?;
+        let partitions = 0..i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let deletion = {
+            let mut open = self.open.write();
+            for index in partitions.clone() {
+                open.remove(&(topic.id, index));
             }
-        }
-        Ok(())
+            self.store.begin_deletion(&topic.id, partitions)
+        };
+        let deletion = deletion.map_err(|error| store_error(&error))?;
+        // Files take their time, and others look for their partitions meanwhile.
+        let finished = tokio::task::spawn_blocking(|| deletion.finish()).await;
+        finished
+            .map_err(|_| ErrorCode::UnknownServerError)?
+            .map_err(|error| store_error(&error))
     }
 }

@@ -158,7 +158,8 @@ impl Broker {
             .map_err(TopicFailure::from)?;
         failpoint::hit("topic.after_removal");
         let topic = topic.ok_or_else(|| unknown(name))?;
-        self.after_topics_went(std::slice::from_ref(&topic), &image)?;
+        self.after_topics_went(std::slice::from_ref(&topic), &image)
+            .await?;
         Ok(topic)
     }
 
@@ -172,7 +173,7 @@ impl Broker {
     }
 
     /// What follows when the metadata have lost topics: their offsets, and then their files.
-    pub(crate) fn after_topics_went(
+    pub(crate) async fn after_topics_went(
         &self,
         topics: &[Arc<TopicImage>],
         image: &Image,
@@ -182,7 +183,7 @@ impl Broker {
         failpoint::hit("topic.before_files");
         let mut result = Ok(());
         for topic in topics {
-            let removed = self.partitions().remove(topic, image);
+            let removed = self.partitions().remove(topic, image).await;
             result = result.and(removed.map_err(|code| TopicFailure {
                 code,
                 message: format!(

@@ -18,6 +18,7 @@ pub use metadata::{ChangeError, ClusterMetadata, NodeIdentity, OpenError, Submit
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
 pub use quorum::{
     LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError, StoredBatch,
+    metadata_log,
 };
 pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey};
 pub use tasks::{AcquiredTask, acquire_task, is_stage_group};

@@ -3,18 +3,19 @@
 //! Decisions are made on the *appended* image, under one short lock, so that two of them never contradict each other
 //! and many can wait for one flush together. What others see is the *committed* image.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use millstream_log::LogStore;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     image::{ApplyError, Image},
     leadership::register_node,
-    quorum::{LogQuorum, Position, Quorum, QuorumError},
+    quorum::{LogQuorum, METADATA_TOPIC, Position, Quorum, QuorumError},
     record::MetadataRecord,
 };
 
@@ -34,6 +35,11 @@ pub enum OpenError {
     Quorum(#[from] QuorumError),
     #[error("the metadata log contradicts itself before offset {offset}: {source}")]
     Contradiction { offset: i64, source: ApplyError },
+    /// A store that knows which log is the metadata's is not opened then.
+    #[error(
+        "the cluster's metadata are empty, and the node has {logs} other logs: put {METADATA_TOPIC}-0 back from a copy of the disk"
+    )]
+    Lost { logs: usize },
     #[error("this node could not be registered: {0}")]
     Register(#[from] SubmitError),
 }
@@ -70,6 +76,8 @@ pub struct ClusterMetadata {
     appended: Mutex<Appended>,
     committed: ArcSwap<Image>,
     changed: watch::Sender<u64>,
+    /// Topics that were removed before this start.
+    removed: HashSet<Uuid>,
 }
 
 impl ClusterMetadata {
@@ -80,19 +88,34 @@ impl ClusterMetadata {
         identity: NodeIdentity,
     ) -> Result<Arc<ClusterMetadata>, OpenError> {
         let (quorum, batches) = LogQuorum::open(store)?;
+        let logs = store.logs().len() + store.lost_logs().len();
+        if batches.is_empty() && logs > 1 {
+            return Err(OpenError::Lost { logs: logs - 1 });
+        }
         let mut image = Image::default();
+        let mut removed = HashSet::new();
         for (offset, records) in batches {
+            removed.extend(records.iter().filter_map(MetadataRecord::removed_topic));
             image = image
                 .with(&records, offset)
                 .map_err(|source| OpenError::Contradiction { offset, source })?;
         }
-        ClusterMetadata::with_quorum(Box::new(quorum), image, identity).await
+        ClusterMetadata::start(Box::new(quorum), image, removed, identity).await
     }
 
     /// The same over any quorum, beginning with an image that is already committed.
     pub async fn with_quorum(
         quorum: Box<dyn Quorum>,
         image: Image,
+        identity: NodeIdentity,
+    ) -> Result<Arc<ClusterMetadata>, OpenError> {
+        ClusterMetadata::start(quorum, image, HashSet::new(), identity).await
+    }
+
+    async fn start(
+        quorum: Box<dyn Quorum>,
+        image: Image,
+        removed: HashSet<Uuid>,
         identity: NodeIdentity,
     ) -> Result<Arc<ClusterMetadata>, OpenError> {
         let image = Arc::new(image);
@@ -104,6 +127,7 @@ impl ClusterMetadata {
                 position: None,
             }),
             changed: watch::Sender::new(version(&image)),
+            removed,
             committed: ArcSwap::new(image),
         });
         let register = |image: &Image| {
@@ -122,6 +146,12 @@ impl ClusterMetadata {
     /// This node's id.
     pub fn node_id(&self) -> i32 {
         self.node_id
+    }
+
+    /// Whether a record that was read at the start has removed the topic. One that the image does not have, and that no
+    /// record has removed, is unknown: its log is somebody's.
+    pub fn has_removed(&self, topic_id: &Uuid) -> bool {
+        self.removed.contains(topic_id)
     }
 
     /// The committed image.

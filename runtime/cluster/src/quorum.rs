@@ -20,6 +20,16 @@ pub const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Its fixed topic id, as Kafka's.
 pub const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 
+/// The metadata log. A store that is opened with it as [`millstream_log::StoreOptions::metadata_log`] does not open a
+/// directory that has lost it.
+pub fn metadata_log() -> LogId {
+    LogId {
+        topic_id: METADATA_TOPIC_ID,
+        topic: METADATA_TOPIC.to_owned(),
+        partition: 0,
+    }
+}
+
 /// Bytes read from the metadata log at a time when a node starts.
 const REPLAY_CHUNK_BYTES: usize = 1 << 20;
 /// Largest decompressed batch of the metadata log; nothing is compressed there, so this only bounds damage.
@@ -74,7 +84,8 @@ pub trait Quorum: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<(), QuorumError>> + Send + '_>>;
 }
 
-/// A quorum of one: a record is committed when it is at or below the high watermark of this node's own log.
+/// A quorum of one: a record is committed when it is at or below the high watermark of this node's own log, and would
+/// survive a power cut, however the other logs are made durable.
 #[derive(Debug)]
 pub struct LogQuorum {
     log: Arc<Log>,
@@ -86,18 +97,13 @@ pub struct LogQuorum {
 impl LogQuorum {
     /// Opens the metadata log of the store and reads all of its batches, in order.
     pub fn open(store: &Arc<LogStore>) -> Result<(LogQuorum, Vec<StoredBatch>), QuorumError> {
-        let id = LogId {
-            topic_id: METADATA_TOPIC_ID,
-            topic: METADATA_TOPIC.to_owned(),
-            partition: 0,
-        };
         // Every record is needed at the next start, however old it is.
         let config = LogConfig {
             writers: Writers::Coordinators,
             max_message_bytes: LogConfig::SEGMENT_BYTES_MAX,
             ..LogConfig::keeping_all()
         };
-        let log = store.create_log(id, config)?;
+        let log = store.create_log(metadata_log(), config)?;
         let path = PathBuf::from(format!("{METADATA_TOPIC}-0"));
         // The epoch of this life of the node, so that what it writes now differs from what it wrote before.
         let leader_epoch = log
@@ -182,6 +188,6 @@ impl Quorum for LogQuorum {
         &self,
         position: Position,
     ) -> Pin<Box<dyn Future<Output = Result<(), QuorumError>> + Send + '_>> {
-        Box::pin(async move { Ok(self.log.flushed(position.lsn).await?) })
+        Box::pin(async move { Ok(self.log.durable(position.lsn).await?) })
     }
 }

@@ -111,6 +111,14 @@ struct Version {
 }
 
 impl MetadataRecord {
+    /// The topic that this record removes.
+    pub fn removed_topic(&self) -> Option<Uuid> {
+        match self {
+            MetadataRecord::RemoveTopic { id } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The JSON value that goes into the log.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(&Written {

@@ -8,7 +8,7 @@ use millstream_records::{Compression, TimestampType};
 use crate::cleaner::CleanerOptions;
 use crate::clock::Clock;
 use crate::fs::FileSystem;
-use crate::log::AppendOrigin;
+use crate::log::{AppendOrigin, LogId};
 
 /// How a node makes appended bytes durable; a setting of the node, not of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -191,6 +191,8 @@ pub struct StoreOptions {
     /// Written into `meta.properties` of a new directory; a random one when absent. An existing directory
     /// of another cluster is refused.
     pub cluster_id: Option<String>,
+    /// The log that says what the others are. With it a directory that holds logs, and not this one, is refused.
+    pub metadata_log: Option<LogId>,
     /// Most files of segments and indexes that are open at once.
     pub open_files_max: usize,
     /// How often dirty logs are synced in the background and their recovery points written, ms.
@@ -221,6 +223,7 @@ impl StoreOptions {
             clock: Arc::new(crate::clock::SystemClock),
             node_id: 1,
             cluster_id: None,
+            metadata_log: None,
             open_files_max: 4096,
             checkpoint_interval_ms: 60_000,
             checkpoint_journal_bytes: 256 << 20,

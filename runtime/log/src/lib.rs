@@ -32,4 +32,7 @@ pub use log::{
 pub use producer_state::{
     ProducerEntry, ProducerError, REMEMBERED_BATCHES, SnapshotError, StoredBatch, VerificationGuard,
 };
-pub use store::{Health, LogStore, Problem, RecoveryReport, ScrubStats, StoreError};
+pub use store::{
+    Deletion, DirFault, FoundLogs, Health, LogStore, LostLog, MetadataFault, Problem,
+    RecoveryReport, ScrubStats, StoreError,
+};

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bindings, check, docs, foreign, load, model, test};
+use crate::{bindings, check, docs, foreign, load, model, test, walk};
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +31,8 @@ enum Command {
     Storm(load::ToolArguments),
     /// Compares the log engine with its model through random histories
     Model(model::ModelArguments),
+    /// Damages every file of a small node, and looks whether anything is lost
+    Walk(walk::WalkArguments),
     /// Installs the foreign clients (kcat, confluent-kafka, Apache Kafka) and prints where they are
     Foreign,
 }
@@ -44,6 +46,7 @@ pub fn run() -> Result<()> {
         Command::Bench(arguments) => load::bench(&arguments),
         Command::Storm(arguments) => load::storm(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Walk(arguments) => walk::run(&arguments),
         Command::Foreign => {
             for (name, value) in foreign::install()?.environment() {
                 println!("{name}={value}");

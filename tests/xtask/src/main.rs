@@ -15,6 +15,7 @@ mod shell;
 mod sources;
 mod test;
 mod unsafe_list;
+mod walk;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! What the node's parts follow, read from its settings.
 
-use millstream_cluster::TopicDefaults;
+use millstream_cluster::{TopicDefaults, metadata_log};
 use millstream_log::{CleanerOptions, StoreOptions};
 
 use super::{BrokerConfig, SettingError};
@@ -31,6 +31,7 @@ impl BrokerConfig {
             cleaner: self.cleaner_options(),
             scrub_interval_ms: unsigned(self.scrub_interval_ms),
             scrub_bytes_per_second: unsigned(self.scrub_bytes_per_second),
+            metadata_log: Some(metadata_log()),
             ..options
         }
     }

@@ -1,14 +1,25 @@
 //! `meta.properties` at the root of the data directory: whose directory it is.
+//!
+//! ```text
+//! # CRC-32C of the lines that follow: 1c291ca3      ours, a comment to Kafka; none in a file of Kafka's
+//! version=1
+//! cluster.id=MkU3OEVBNTcwNTJENDM2Qg
+//! node.id=1
+//! directory.id=fTkMeLHJSbqzEcGSCnqb4A
+//! ```
 
 use std::path::Path;
 
 use uuid::Uuid;
 
-use super::{CheckpointError, id_from_text, id_to_text, read_pairs, write_atomically};
+use super::{CheckpointError, id_from_text, id_to_text, read_lines, read_pairs, write_atomically};
 use crate::fs::FileSystem;
 
 /// The file's name.
 pub const META_PROPERTIES: &str = "meta.properties";
+
+/// Begins the line with the checksum.
+const CRC_PREFIX: &str = "# CRC-32C of the lines that follow: ";
 
 /// Whose directory it is (Kafka's version 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +39,7 @@ impl MetaProperties {
         let Some(pairs) = read_pairs(fs, path, '=')? else {
             return Ok(None);
         };
+        check_crc(&read_lines(fs, path)?.unwrap_or_default(), path)?;
         let find = |key: &str| {
             let pair = pairs.iter().find(|(_, name, _)| name == key);
             pair.map(|(line, _, value)| (*line, value.as_str()))
@@ -55,12 +67,37 @@ impl MetaProperties {
 
     /// Replaces the file.
     pub fn write(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), CheckpointError> {
-        let text = format!(
+        write_atomically(fs, path, self.to_text().as_bytes())
+    }
+
+    /// What the file holds.
+    pub fn to_text(&self) -> String {
+        let lines = format!(
             "version=1\ncluster.id={}\nnode.id={}\ndirectory.id={}\n",
             self.cluster_id,
             self.node_id,
             id_to_text(self.directory_id)
         );
-        write_atomically(fs, path, text.as_bytes())
+        let crc = crc32c::crc32c(lines.as_bytes());
+        format!("{CRC_PREFIX}{crc:08x}\n{lines}")
     }
+}
+
+/// Nothing else tells that an id has changed.
+fn check_crc(lines: &[String], path: &Path) -> Result<(), CheckpointError> {
+    let Some((stored, rest)) = lines
+        .split_first()
+        .and_then(|(first, rest)| Some((first.strip_prefix(CRC_PREFIX)?, rest)))
+    else {
+        return Ok(());
+    };
+    let text: String = rest.iter().map(|line| format!("{line}\n")).collect();
+    let computed = format!("{:08x}", crc32c::crc32c(text.as_bytes()));
+    if stored == computed {
+        return Ok(());
+    }
+    let reason = format!(
+        "the CRC-32C of the lines that follow is {computed}, which is right if they were changed on purpose: then write it here"
+    );
+    Err(CheckpointError::malformed(path, 1, reason))
 }

@@ -89,7 +89,23 @@ fn meta_properties_are_read_in_any_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(META_PROPERTIES);
     meta.write(&RealFs, &path).unwrap();
-    assert_eq!(MetaProperties::read(&RealFs, &path).unwrap(), Some(meta));
+    assert_eq!(
+        MetaProperties::read(&RealFs, &path).unwrap(),
+        Some(meta.clone())
+    );
+    // An id that has changed is not another one.
+    let changed = meta.to_text().replace("MkU3", "MkV3");
+    assert_eq!(malformed_line(read_text(&changed, MetaProperties::read)), 1);
+    let on_purpose: String = changed
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(
+        read_text(&on_purpose, MetaProperties::read)
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(
         malformed_line(read_text("version=2\n", MetaProperties::read)),
         1

@@ -14,7 +14,7 @@ use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalError, Lsn};
 use crate::log::CutNotes;
 use crate::segment::SegmentFile;
-use crate::store::{JOURNAL_DIR, LOCK_FILE, StoreError, split_name};
+use crate::store::{JOURNAL_DIR, LOCK_FILE, StoreError, find_lost_logs, split_name};
 
 /// What a verification read, and what it found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -206,18 +206,26 @@ impl NodeCheck<'_> {
             }
         }
         if !self.known.is_open {
+            self.lost_logs();
             self.journal()?;
         }
         Ok(())
     }
 
+    /// Logs that the checkpoint knows and that are not there. What keeps a start from looking is reported for itself.
+    fn lost_logs(&mut self) {
+        for lost in find_lost_logs(self.fs, self.root).unwrap_or_default() {
+            let path = lost.path().unwrap_or_else(|| self.root.to_owned());
+            let mut damage = Damage::new(&path, 0, lost.to_string());
+            damage.offsets = Some(lost.log_start..lost.log_end);
+            self.report.damages.push(damage);
+        }
+    }
+
     fn journal(&mut self) -> io::Result<()> {
         let dir = self.root.join(JOURNAL_DIR);
-        if !self.fs.exists(&dir)? {
-            return Ok(());
-        }
         let read = || {
-            let mut redo = Journal::open(Arc::clone(self.fs), &dir)?;
+            let mut redo = Journal::look(Arc::clone(self.fs), &dir)?;
             let mut entries = 0;
             while redo.next_entry()?.is_some() {
                 entries += 1;

@@ -54,6 +54,8 @@ pub struct NodeState {
 /// What the node's checkpoint keeps of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
+    /// The topic's name; none when a former version wrote the checkpoint.
+    pub topic: Option<String>,
     pub topic_id: uuid::Uuid,
     pub partition: i32,
     pub incarnation: u64,
@@ -207,7 +209,8 @@ pub fn read_node_checkpoint(
     };
     let mut logs: Vec<_> = checkpoint
         .logs()
-        .map(|((topic_id, partition), log)| LogState {
+        .map(|(key @ (topic_id, partition), log)| LogState {
+            topic: checkpoint.topic(key).map(str::to_owned),
             topic_id: *topic_id,
             partition: *partition,
             incarnation: log.incarnation,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::inventory::Inventory;
 use super::{JournalError, Lsn};
 use crate::failpoint;
 use crate::fs::FileSystem;
@@ -77,6 +78,7 @@ pub(super) struct Files {
     pub(super) dir: PathBuf,
     limits: SpareLimits,
     list: Mutex<List>,
+    inventory: Mutex<Inventory>,
     /// One cut at a time; held while files are deleted, so that `list` need not be.
     cutting: Mutex<()>,
 }
@@ -100,6 +102,7 @@ impl Files {
         dir: PathBuf,
         limits: SpareLimits,
         sealed: VecDeque<Sealed>,
+        inventory: Inventory,
     ) -> Files {
         let list = List {
             sealed,
@@ -110,7 +113,22 @@ impl Files {
             dir,
             limits,
             list: Mutex::new(list),
+            inventory: Mutex::new(inventory),
             cutting: Mutex::new(()),
+        }
+    }
+
+    /// The file with this number is durable with its name: it may be used when it is noted.
+    pub fn note(&self, sequence: u64) -> io::Result<()> {
+        self.inventory.lock().add(&*self.fs, sequence)
+    }
+
+    /// This file is about to go.
+    pub fn forget(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name.and_then(parse_file_name) {
+            Some(sequence) => self.inventory.lock().take_out(&*self.fs, sequence),
+            None => Ok(()),
         }
     }
 
@@ -251,6 +269,8 @@ impl Files {
     /// Gives a cut file its spare's name, durably.
     fn set_aside(&self, path: &Path) -> Result<PathBuf, JournalError> {
         failpoint::check("journal.before_cut").map_err(JournalError::io("setting aside", path))?;
+        self.forget(path)
+            .map_err(JournalError::io("setting aside", path))?;
         let spare = path.with_extension(&SPARE_SUFFIX[1..]);
         self.fs
             .rename(path, &spare)
@@ -261,6 +281,8 @@ impl Files {
 
     fn delete(&self, path: &Path) -> Result<(), JournalError> {
         failpoint::check("journal.before_cut").map_err(JournalError::io("deleting", path))?;
+        self.forget(path)
+            .map_err(JournalError::io("deleting", path))?;
         match self.fs.remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(JournalError::io("deleting", path)(error));

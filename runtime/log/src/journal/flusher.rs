@@ -291,7 +291,10 @@ impl Writer {
         let unused = self.preparing.take().map(JoinHandle::join);
         if let Some(Ok(Ok(prepared))) = unused {
             // If it stays, the next start deletes it.
-            let _ = self.shared.files.fs.remove_file(&prepared.path);
+            let files = &self.shared.files;
+            let _ = files
+                .forget(&prepared.path)
+                .and_then(|()| files.fs.remove_file(&prepared.path));
         }
         self.shared.thread_ended();
     }

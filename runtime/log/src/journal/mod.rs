@@ -8,7 +8,8 @@
 //! - [`format`](mod@format): the bytes of files, groups and entries.
 //! - `group.rs`, `shared.rs`: what is collected, and who waits for it.
 //! - `flusher.rs`: the thread that writes and syncs; when it is idle it blocks.
-//! - `files.rs`, `prepare.rs`: the files, made ready ahead, sealed, cut after a checkpoint, used again.
+//! - `files.rs`, `prepare.rs`: the files, made ready ahead, sealed, cut after a checkpoint, used again; `inventory.rs`:
+//!   which of them must be there.
 //! - `reader.rs`, `redo.rs`: reading back, and telling a torn end from damage.
 //!
 //! **When the disk fails.** A failed write or sync *poisons* the journal: nothing is tried again,
@@ -21,6 +22,7 @@ mod files;
 mod flusher;
 pub mod format;
 mod group;
+mod inventory;
 mod prepare;
 mod reader;
 mod redo;
@@ -34,11 +36,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, create_dir_durably};
 pub use format::{EntryKind, EntryRef};
 pub use redo::Redo;
 
 use flusher::Flusher;
+use inventory::Inventory;
 use shared::{Condition, Shared};
 
 /// A log sequence number: 1 for the first entry of a journal, one more for each entry.
@@ -207,9 +210,34 @@ impl Journal {
     /// Opens the journal's directory (made when missing) for reading back what it holds.
     ///
     /// # Errors
-    /// `Damaged` when a file in the middle is missing or its header is unsound, `Io`.
+    /// `Damaged` when a file is missing or its header is unsound, `Io`.
     pub fn open(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Redo, JournalError> {
+        create_dir_durably(&*fs, dir).map_err(JournalError::io("creating", dir))?;
         Redo::open(fs, dir)
+    }
+
+    /// As [`Journal::open`], but nothing is made; without a directory it holds nothing.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn look(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Redo, JournalError> {
+        Redo::open(fs, dir)
+    }
+
+    /// Removes a journal that does not count any more, durably.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove(fs: &dyn FileSystem, dir: &Path) -> Result<(), JournalError> {
+        let io = |error| JournalError::io("deleting", dir)(error);
+        let mut inventory = Inventory::read(fs, dir).map_err(io)?;
+        inventory.remove(fs).map_err(io)?;
+        match fs.remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs.sync_dir(parent.unwrap_or(Path::new("."))).map_err(io)
     }
 
     /// Takes an entry: copies it into the open group and gives it the next number. To be called

@@ -18,7 +18,7 @@ use crate::fs::{File, OpenMode, SECTOR, SectorBuffer};
 
 const FILLED_AT_ONCE: usize = 256 << 10;
 
-/// A file that is ready for use, durable with its name.
+/// A file that is ready for use, durable with its name, and noted.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub file: Arc<dyn File>,
@@ -127,6 +127,8 @@ impl Reserved {
         let file = opened.inspect_err(|_| {
             let _ = files.fs.remove_file(&named);
         })?;
+        // After an error the note may have it, so it stays; the next attempt replaces it, the next start deletes it.
+        files.note(sequence)?;
         if self.mode != OpenMode::Direct {
             // A write of less than a page would otherwise have to wait for the rest of the page.
             file.will_need(capacity);

@@ -8,15 +8,17 @@
 //! missing, and the start is refused.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{Files, Sealed, SpareLimits, parse_file_name};
+use super::files::{Files, Sealed, SpareLimits, file_name, parse_file_name};
 use super::flusher::{self, Beginning};
 use super::format::{EntryRef, FILE_HEADER_LEN, FileHeader, GROUP_HEADER_LEN, GroupHeader};
+use super::inventory::Inventory;
 use super::reader::Reader;
 use super::{Journal, JournalError, JournalOptions, Lsn};
-use crate::fs::{FileSystem, OpenMode, SECTOR, create_dir_durably};
+use crate::fs::{FileSystem, OpenMode, SECTOR};
 
 /// One file that is there.
 struct JournalFile {
@@ -37,6 +39,7 @@ pub struct Redo {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
     files: Vec<JournalFile>,
+    inventory: Inventory,
     /// The file that is read, and its reader.
     current: usize,
     reader: Option<Reader>,
@@ -55,10 +58,13 @@ pub struct Redo {
 }
 
 impl Redo {
+    /// Reads the directory; nothing is changed before [`Redo::start`].
     pub(super) fn open(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Redo, JournalError> {
-        create_dir_durably(&*fs, dir).map_err(JournalError::io("creating", dir))?;
         let files = list_files(&*fs, dir)?;
         check_no_file_is_missing(&files)?;
+        let inventory = Inventory::read(&*fs, dir)
+            .map_err(JournalError::io("reading the note of the files of", dir))?;
+        check_ends_are_there(&files, dir, &inventory)?;
         let first = files.iter().find_map(|file| file.header);
         let (expected, chain) =
             first.map_or((Lsn(1), 0), |header| (header.follows, header.previous_crc));
@@ -66,6 +72,7 @@ impl Redo {
             fs,
             dir: dir.to_owned(),
             files,
+            inventory,
             current: 0,
             reader: None,
             position: 0,
@@ -83,6 +90,12 @@ impl Redo {
             redo.enter(0)?;
         }
         Ok(redo)
+    }
+
+    /// What comes before this entry is not in the journal.
+    pub fn begins_at(&self) -> Lsn {
+        let first = self.files.iter().find_map(|file| file.header);
+        first.map_or(Lsn(1), |header| header.follows)
     }
 
     /// The next entry and its number; `None` at the end of the journal.
@@ -120,6 +133,7 @@ impl Redo {
     pub fn start(mut self, options: JournalOptions) -> Result<Journal, JournalError> {
         while self.next_entry()?.is_some() {}
         self.make_last_group_durable()?;
+        self.settle_inventory()?;
         self.delete_unused()?;
         let sealed: VecDeque<Sealed> = self.files.iter().map(JournalFile::to_sealed).collect();
         let first_lsn = self.expected.max(options.first_lsn);
@@ -133,7 +147,7 @@ impl Redo {
             file_bytes: options.file_bytes_max,
             total_bytes: options.spare_bytes_max,
         };
-        let files = Files::new(self.fs, self.dir.clone(), limits, sealed);
+        let files = Files::new(self.fs, self.dir.clone(), limits, sealed, self.inventory);
         files
             .adopt_spares()
             .map_err(JournalError::io("listing", &self.dir))?;
@@ -323,9 +337,24 @@ impl Redo {
             .map_err(JournalError::io("syncing", path))
     }
 
+    /// Makes durable which files were found.
+    fn settle_inventory(&mut self) -> Result<(), JournalError> {
+        let found = match (self.files.first(), self.files.last()) {
+            (Some(oldest), Some(newest)) => Some(oldest.sequence..=newest.sequence),
+            _ => None,
+        };
+        self.fs
+            .sync_dir(&self.dir)
+            .and_then(|()| self.inventory.settle(&*self.fs, found))
+            .map_err(JournalError::io("noting the files of", &self.dir))
+    }
+
     /// Deletes the files that hold no entry, so that the next file follows the last that does.
     fn delete_unused(&mut self) -> Result<(), JournalError> {
         while let Some(file) = self.files.pop_if(|file| file.last_lsn.is_none()) {
+            self.inventory
+                .take_out(&*self.fs, file.sequence)
+                .map_err(JournalError::io("deleting", &file.path))?;
             self.fs
                 .remove_file(&file.path)
                 .map_err(JournalError::io("deleting", &file.path))?;
@@ -366,7 +395,10 @@ impl JournalFile {
 }
 
 fn list_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<JournalFile>, JournalError> {
-    let entries = fs.read_dir(dir).map_err(JournalError::io("listing", dir))?;
+    let entries = match fs.read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        result => result.map_err(JournalError::io("listing", dir))?,
+    };
     let mut files = Vec::new();
     for entry in entries {
         let Some(sequence) = parse_file_name(&entry.name) else {
@@ -425,6 +457,30 @@ fn check_no_file_is_missing(files: &[JournalFile]) -> Result<(), JournalError> {
         }
     }
     Ok(())
+}
+
+/// The oldest and the newest file that are noted must be there.
+fn check_ends_are_there(
+    files: &[JournalFile],
+    dir: &Path,
+    inventory: &Inventory,
+) -> Result<(), JournalError> {
+    let is_there = |number: &u64| files.iter().any(|file| file.sequence == *number);
+    let mut ends = inventory
+        .numbers()
+        .into_iter()
+        .flat_map(|numbers| [*numbers.start(), *numbers.end()]);
+    match ends.find(|number| !is_there(number)) {
+        Some(missing) => Err(JournalError::Damaged {
+            path: dir.join(file_name(missing)),
+            position: 0,
+            reason: format!(
+                "the file is missing; {} says that it is in use",
+                inventory.path().display()
+            ),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The body of a sound group must be exactly its entries; otherwise its numbers would lie.

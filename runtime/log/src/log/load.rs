@@ -147,6 +147,7 @@ impl Log {
             notes: Mutex::default(),
             compaction: Mutex::default(),
             cleaning: Mutex::default(),
+            synced: Mutex::default(),
         };
         Arc::new(log)
     }

@@ -28,6 +28,7 @@ mod retention;
 mod roll;
 mod scrub;
 mod stability;
+mod sync;
 mod time;
 mod watch;
 mod write_again;
@@ -67,6 +68,7 @@ pub use watch::WatchGuard;
 use positions::Positions;
 use replace::HalfDone;
 use stability::Stability;
+use sync::Synced;
 use watch::Watchers;
 
 /// Which log: a partition of a topic.
@@ -112,6 +114,7 @@ pub struct Log {
     compaction: Mutex<Compaction>,
     /// Held by a pass of the cleaner, which writes files into the directory.
     cleaning: Mutex<()>,
+    synced: Mutex<Synced>,
 }
 
 /// What the node's checkpoint has of a log: recovery begins with the segment at `segment_base`, and what lies below

@@ -1,10 +1,11 @@
 //! Moving the recovery points: logs synced, the checkpoint file replaced, the journal cut.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node_checkpoint::NodeCheckpoint;
-use super::{LogStore, StoreError, key_of};
+use super::{LogKey, LogStore, StoreError, key_of};
 use crate::checkpoint::{
     HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, OffsetMap, PARTITION_METADATA, RECOVERY_POINTS,
     write_offsets,
@@ -55,6 +56,7 @@ impl LogStore {
         let changing = self.changing.lock();
         let noted = self.next_lsn();
         let logs = self.sorted_logs();
+        let lost: HashSet<LogKey> = self.lost.lock().keys().copied().collect();
         let captured = capture_all(&logs)?;
         drop(changing);
         let is_quiet = self.next_lsn() == noted;
@@ -74,9 +76,18 @@ impl LogStore {
         next.next_incarnation = self.next_incarnation.load(Ordering::Relaxed);
         // Without a journal the numbers stand still; they never go back.
         next.next_lsn = noted.max(next.next_lsn);
-        next.retain(|key| logs.iter().any(|log| key_of(log) == *key));
+        let known: HashSet<LogKey> = logs.iter().map(|log| key_of(log)).collect();
+        // What is lost may come back, and is not new then.
+        next.retain(|key| known.contains(key) || lost.contains(key));
         for one in &captured {
-            next.insert(key_of(&one.log), one.checkpoint.clone());
+            next.insert(
+                key_of(&one.log),
+                &one.log.id().topic,
+                one.checkpoint.clone(),
+            );
+        }
+        for log in &logs {
+            next.set_topic(&key_of(log), &log.id().topic);
         }
         if let Err(error) = next.write(&*self.shared.fs, &self.options.dir) {
             give_back(captured);

@@ -10,6 +10,9 @@ use crate::journal::{JournalError, Lsn};
 use crate::log::LogId;
 use crate::producer_state::SnapshotError;
 
+use super::lost::LostLog;
+use super::survey::{FoundLogs, MetadataFault};
+
 /// Damage that was found while a log was recovered, and what was done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -50,7 +53,54 @@ pub enum StoreError {
         found: String,
         expected: String,
     },
-    #[error(transparent)]
+    /// `meta.properties` is gone from a directory that has been a node's.
+    #[error(
+        "{} is gone; nothing was changed. Put it back from a copy of the disk; without one, write these lines into it, and clients see another cluster: {}",
+        path.display(),
+        content.trim_end().replace('\n', ", ")
+    )]
+    NoOwner { path: PathBuf, content: String },
+    /// Partitions are there and nothing that says what they are.
+    #[error(
+        "{} holds partitions ({logs}) and no {}: they are not this node's, or its checkpoint is lost; nothing was changed. If they are another program's, as a Kafka broker's, give this node a data directory of its own. If they are this node's, put that file back from a copy of the disk",
+        dir.display(),
+        path.display()
+    )]
+    NoCheckpoint {
+        dir: PathBuf,
+        logs: FoundLogs,
+        path: PathBuf,
+    },
+    #[error(
+        "{} holds entries and {} is gone: acknowledged records would be lost by going on; nothing was changed. Put that file back from a copy of the disk",
+        journal.display(),
+        path.display()
+    )]
+    JournalAlone { journal: PathBuf, path: PathBuf },
+    /// The node's logs are known, and the log that says what they are is not there.
+    #[error(
+        "{} is the directory of a node with partitions, and the cluster's metadata {fault}; nothing was changed. If the partitions are this node's, put {} back from a copy of the disk. If they are another program's, give this node a data directory of its own",
+        dir.display(),
+        path.display()
+    )]
+    NoMetadata {
+        dir: PathBuf,
+        fault: MetadataFault,
+        path: PathBuf,
+    },
+    #[error(
+        "{} and {} both are the directory of one log by their partition.metadata; nothing was changed. One is a copy: move it out of the data directory",
+        one.display(),
+        other.display()
+    )]
+    Twins { one: PathBuf, other: PathBuf },
+    /// Going on would drop the journal's entries.
+    #[error("the journal has records of it that are nowhere else; nothing was changed. {lost}")]
+    LostChanges { lost: LostLog },
+    /// The log cannot be made, because it is known and not there.
+    #[error("{lost}")]
+    Lost { lost: LostLog },
+    #[error("{0}{advice}", advice = advice(.0))]
     Checkpoint(#[from] CheckpointError),
     /// The node checkpoint is there and cannot be believed; without it, acknowledged records could be dropped.
     #[error("the checkpoint {} is damaged: {reason}; restore it from a copy of the disk", path.display())]
@@ -85,6 +135,14 @@ pub enum StoreError {
     Poisoned { reason: String },
     #[error("the store is closed")]
     Closed,
+}
+
+/// What to do about a file that cannot be understood.
+fn advice(error: &CheckpointError) -> &'static str {
+    match error {
+        CheckpointError::Malformed { .. } => "; put the file back from a copy of the disk",
+        CheckpointError::Io { .. } => "",
+    }
 }
 
 impl StoreError {

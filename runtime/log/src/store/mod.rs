@@ -1,44 +1,52 @@
 //! All logs of a data directory: opened under one lock, recovered, checkpointed in the background, closed cleanly.
 //!
-//! `open.rs` brings a directory back (and redoes the journal), `checkpointing.rs` moves the recovery points and cuts
-//! the journal, `node_checkpoint.rs` is the file in between.
+//! `survey/` looks at a directory before anything is changed and says whether a start may go on, `open.rs` brings it back
+//! (and redoes the journal), `checkpointing.rs` moves the recovery points and cuts the journal, `node_checkpoint.rs` is
+//! the file in between. `changes.rs`: logs come and go.
 
+mod changes;
 mod checkpointing;
 mod deferred;
 mod error;
 mod failed_sync;
+mod lost;
+mod names;
 mod node_checkpoint;
 mod open;
+mod owner;
 mod parallel;
 mod redo;
 mod retention;
 mod scrub;
 mod shared;
+mod survey;
 mod worker;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
-use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, OffsetMap, PARTITION_METADATA, PartitionMetadata,
-};
+use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown, MetaProperties, OffsetMap};
 use crate::cleaner::{CleanError, Cleaner, CleanerMetrics, PassReport};
 use crate::clock::Clock;
-use crate::fs::{FileLock, OpenMode};
-use crate::journal::{EntryKind, EntryRef, FlushListener, Lsn};
-use crate::log::{Log, LogId};
-use crate::{CleanerOptions, FlushMode, LogConfig, StoreOptions, failpoint};
+use crate::fs::FileLock;
+use crate::journal::Lsn;
+use crate::log::Log;
+use crate::{CleanerOptions, FlushMode, StoreOptions, failpoint};
 
+pub use changes::Deletion;
 pub use error::{Problem, StoreError};
+pub use lost::{DirFault, LostLog};
+pub(crate) use names::split_name;
 pub use open::RecoveryReport;
-pub(crate) use open::split_name;
 pub use scrub::ScrubStats;
 pub(crate) use shared::Shared;
+pub(crate) use survey::find_lost_logs;
+pub use survey::{FoundLogs, MetadataFault};
 
 pub(crate) use node_checkpoint::{FILE_NAME as CHECKPOINT_FILE, NodeCheckpoint};
 use scrub::Scrub;
@@ -48,10 +56,6 @@ use worker::Worker;
 pub(crate) const LOCK_FILE: &str = ".lock";
 /// The journal's directory within the data directory.
 pub(crate) const JOURNAL_DIR: &str = "journal";
-/// Ends the name of a directory whose log was deleted and whose files are being removed.
-const DELETED_SUFFIX: &str = "-delete";
-/// Ends the name of a directory that nothing durable knows of; it is kept for its owner to look at.
-const STRAY_SUFFIX: &str = "-stray";
 
 pub(crate) type LogKey = (Uuid, i32);
 
@@ -62,6 +66,8 @@ pub struct LogStore {
     meta: MetaProperties,
     shared: Arc<Shared>,
     logs: RwLock<HashMap<LogKey, Arc<Log>>>,
+    /// Logs that the checkpoint knows and that are not there.
+    lost: Mutex<HashMap<LogKey, LostLog>>,
     /// One creation or deletion at a time.
     changing: Mutex<()>,
     next_incarnation: AtomicU64,
@@ -100,60 +106,6 @@ impl LogStore {
     /// Blocks as long as that takes.
     pub fn open(options: StoreOptions) -> Result<(Arc<Self>, RecoveryReport), StoreError> {
         open::open(options)
-    }
-
-    /// Makes a log, or returns the one that exists, with these settings. In journal mode its creation is durable
-    /// before its first entry, in the same journal, so nothing is waited for here.
-    pub fn create_log(&self, id: LogId, config: LogConfig) -> Result<Arc<Log>, StoreError> {
-        check_name(&id)?;
-        let _changing = self.changing.lock();
-        self.check_usable()?;
-        if let Some(log) = self.get(&id.topic_id, id.partition) {
-            if log.id() != &id {
-                return Err(StoreError::taken(&id, log.id()));
-            }
-            log.set_config(config);
-            return Ok(log);
-        }
-        let incarnation = self.next_incarnation.fetch_add(1, Ordering::Relaxed);
-        let dir = self.options.dir.join(id.to_string());
-        self.set_aside(&id, &dir)?;
-        write_log_dir(&self.shared, &dir, id.topic_id)?;
-        self.names_changed.store(true, Ordering::Release);
-        let log = Log::create(id, dir, incarnation, &self.shared, config);
-        let created = EntryKind::Create {
-            topic: &log.id().topic,
-        };
-        if let Err(error) = self.journal_entry(&log, created) {
-            // Nobody knows of the directory; what cannot be removed is set aside by the next attempt.
-            let _ = self.shared.fs.remove_dir_all(log.dir());
-            return Err(error);
-        }
-        self.logs.write().insert(key_of(&log), Arc::clone(&log));
-        Ok(log)
-    }
-
-    /// Removes a log and its files. Readers that still hold it get [`crate::ReadError::Deleted`] sooner or later.
-    pub fn delete_log(&self, topic_id: &Uuid, partition: i32) -> Result<(), StoreError> {
-        let _changing = self.changing.lock();
-        self.check_usable()?;
-        let Some(log) = self.get(topic_id, partition) else {
-            return Ok(());
-        };
-        self.journal_entry(&log, EntryKind::Delete)?;
-        self.logs.write().remove(&(*topic_id, partition));
-        log.mark_deleted();
-        // A pass that writes into the directory comes to its end first: soon another log may have the same one.
-        drop(log.begin_cleaning());
-        if let Err(error) = self.cleaner.forget(&log, &self.logs()) {
-            tracing::warn!(%error, "the deleted log stays in the cleaner's checkpoint for a while");
-        }
-        let renamed = suffixed(log.dir(), DELETED_SUFFIX);
-        let io = |source| StoreError::io("deleting", log.dir(), source);
-        self.shared.fs.rename(log.dir(), &renamed).map_err(io)?;
-        self.names_changed.store(true, Ordering::Release);
-        self.shared.deferred.forget(log.dir());
-        self.shared.fs.remove_dir_all(&renamed).map_err(io)
     }
 
     pub fn get(&self, topic_id: &Uuid, partition: i32) -> Option<Arc<Log>> {
@@ -294,35 +246,6 @@ impl LogStore {
             .check_healthy()
             .map_err(|reason| StoreError::Poisoned { reason })
     }
-
-    /// What stands where a new log's directory belongs is another log's, which keeps it, or nobody's: then nothing
-    /// durable knows of it.
-    fn set_aside(&self, id: &LogId, dir: &Path) -> Result<(), StoreError> {
-        let io = |source| StoreError::io("setting aside", dir, source);
-        if self.shared.fs.exists(dir).map_err(io)? {
-            if let Some(holder) = self.logs().iter().find(|log| log.dir() == dir) {
-                return Err(StoreError::taken(id, holder.id()));
-            }
-            let aside = suffixed(dir, STRAY_SUFFIX);
-            tracing::warn!(path = %dir.display(), moved_to = %aside.display(), "a directory of an unknown log is set aside");
-            self.shared.fs.rename(dir, &aside).map_err(io)?;
-        }
-        Ok(())
-    }
-
-    fn journal_entry(&self, log: &Arc<Log>, kind: EntryKind<'_>) -> Result<(), StoreError> {
-        let entry = EntryRef {
-            topic_id: log.id().topic_id,
-            partition: log.id().partition,
-            incarnation: log.incarnation(),
-            kind,
-        };
-        let nobody: Arc<dyn FlushListener> = Arc::new(Nobody);
-        // Whoever appends next, or waits, starts the flush.
-        let within = std::time::Duration::from_millis(50);
-        self.shared.journal_append(entry, &nobody, -1, within)?;
-        Ok(())
-    }
 }
 
 impl Drop for LogStore {
@@ -333,55 +256,8 @@ impl Drop for LogStore {
     }
 }
 
-/// A listener for entries that move no offset.
-struct Nobody;
-
-impl FlushListener for Nobody {
-    fn flushed(&self, _end_offset: i64, _lsn: Lsn) {}
-
-    fn poisoned(&self, _reason: &str) {}
-}
-
 fn key_of(log: &Log) -> LogKey {
     (log.id().topic_id, log.id().partition)
-}
-
-/// A topic's name becomes a directory's name: it must stay within the data directory.
-fn check_name(id: &LogId) -> Result<(), StoreError> {
-    let is_sound = !id.topic.is_empty()
-        && id.topic.len() <= 249
-        && id.topic != "."
-        && id.topic != ".."
-        && id
-            .topic
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        && id.partition >= 0;
-    if is_sound {
-        Ok(())
-    } else {
-        Err(StoreError::Name {
-            log: id.to_string(),
-        })
-    }
-}
-
-fn suffixed(dir: &Path, suffix: &str) -> PathBuf {
-    let mut name = dir.as_os_str().to_owned();
-    name.push(format!(".{}{suffix}", Uuid::new_v4().simple()));
-    PathBuf::from(name)
-}
-
-/// Makes a log's directory and its `partition.metadata`, which the next checkpoint makes durable.
-fn write_log_dir(shared: &Shared, dir: &Path, topic_id: Uuid) -> Result<(), StoreError> {
-    let io = |source| StoreError::io("creating", dir, source);
-    shared.fs.create_dir_all(dir).map_err(io)?;
-    let text = PartitionMetadata { topic_id }.to_text();
-    let path = dir.join(PARTITION_METADATA);
-    let file = shared.fs.open(&path, OpenMode::Create).map_err(io)?;
-    file.set_len(0)
-        .and_then(|()| file.write_at(text.as_bytes(), 0))
-        .map_err(io)
 }
 
 #[cfg(test)]

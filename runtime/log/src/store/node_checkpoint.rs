@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! at  bytes                          a log
-//!  0  8  magic "MSCKPT02"            16 topic id            8 segment base i64
+//!  0  8  magic "MSCKPT03"            16 topic id            8 segment base i64
 //!  8  4  CRC-32C of 12..end           4 partition i32       8 segment size u64
 //! 12  1  flush: 0 os, 1 journal       8 incarnation u64    36 offset, time, aborted index, each:
 //! 13  8  next incarnation u64         8 recovery point i64    8 bytes u64, 4 their CRC-32C
@@ -11,9 +11,11 @@
 //! 33  .. logs                                               4 number of leader epochs u32
 //!                                                          .. leader epochs: i32 epoch, i64 start offset
 //!                                                          .. producers (snapshot.rs)
+//!                                                          2 length of the topic's name u16, and the name
 //! ```
 //!
-//! All numbers are big-endian, as in the files around it.
+//! All numbers are big-endian, as in the files around it. Version 02 had no names, and is still read. The name says where
+//! a log belongs whose directory is gone.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,7 +34,9 @@ use crate::log::LogCheckpoint;
 
 /// The file's name in the data directory.
 pub(crate) const FILE_NAME: &str = "millstream-checkpoint";
-const MAGIC: &[u8; 8] = b"MSCKPT02";
+const MAGIC: &[u8; 8] = b"MSCKPT03";
+/// Of the version that has no topics' names.
+const MAGIC_WITHOUT_NAMES: &[u8; 8] = b"MSCKPT02";
 const CRC_START: usize = 12;
 const HEADER_BYTES: usize = 33;
 /// A log without its epochs and producers.
@@ -48,7 +52,15 @@ pub(crate) struct NodeCheckpoint {
     pub(crate) next_incarnation: u64,
     /// Where a journal without files goes on counting.
     pub(crate) next_lsn: Lsn,
-    logs: HashMap<LogKey, LogCheckpoint>,
+    logs: HashMap<LogKey, Known>,
+}
+
+/// A log as the checkpoint has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    /// None when a former version wrote the file.
+    topic: Option<String>,
+    log: LogCheckpoint,
 }
 
 impl NodeCheckpoint {
@@ -62,15 +74,30 @@ impl NodeCheckpoint {
     }
 
     pub(super) fn get(&self, key: &LogKey) -> Option<&LogCheckpoint> {
-        self.logs.get(key)
+        self.logs.get(key).map(|known| &known.log)
     }
 
     pub(crate) fn logs(&self) -> impl Iterator<Item = (&LogKey, &LogCheckpoint)> {
-        self.logs.iter()
+        self.logs.iter().map(|(key, known)| (key, &known.log))
     }
 
-    pub(super) fn insert(&mut self, key: LogKey, log: LogCheckpoint) {
-        self.logs.insert(key, log);
+    /// The name of a log's topic.
+    pub(crate) fn topic(&self, key: &LogKey) -> Option<&str> {
+        self.logs.get(key)?.topic.as_deref()
+    }
+
+    pub(super) fn insert(&mut self, key: LogKey, topic: &str, log: LogCheckpoint) {
+        let topic = Some(topic.to_owned());
+        self.logs.insert(key, Known { topic, log });
+    }
+
+    /// Notes the name of a log's topic, if the log is there without one.
+    pub(super) fn set_topic(&mut self, key: &LogKey, topic: &str) {
+        if let Some(known) = self.logs.get_mut(key)
+            && known.topic.is_none()
+        {
+            known.topic = Some(topic.to_owned());
+        }
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&LogKey) -> bool) {
@@ -96,8 +123,18 @@ impl NodeCheckpoint {
     }
 
     fn encode(&self) -> Vec<u8> {
+        self.encode_as(MAGIC)
+    }
+
+    /// As the former version wrote it.
+    #[cfg(test)]
+    pub(super) fn encode_without_names(&self) -> Vec<u8> {
+        self.encode_as(MAGIC_WITHOUT_NAMES)
+    }
+
+    fn encode_as(&self, magic: &[u8; 8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.logs.len() * LOG_BYTES);
-        bytes.put_slice(MAGIC);
+        bytes.put_slice(magic);
         bytes.put_u32(0);
         bytes.put_u8(match self.flush {
             FlushMode::Os => 0,
@@ -108,7 +145,7 @@ impl NodeCheckpoint {
         bytes.put_u32(u32::try_from(self.logs.len()).expect("a node has fewer than 2^32 logs"));
         let mut logs: Vec<_> = self.logs.iter().collect();
         logs.sort_unstable_by_key(|(key, _)| **key);
-        for ((topic_id, partition), log) in logs {
+        for ((topic_id, partition), Known { topic, log }) in logs {
             bytes.put_slice(topic_id.as_bytes());
             bytes.put_i32(*partition);
             bytes.put_u64(log.incarnation);
@@ -134,6 +171,13 @@ impl NodeCheckpoint {
                 bytes.put_i64(entry.start_offset);
             }
             bytes.put_slice(&log.producers);
+            if magic != MAGIC {
+                continue;
+            }
+            let topic = topic.as_deref().unwrap_or_default();
+            bytes
+                .put_u16(u16::try_from(topic.len()).expect("a topic's name has 249 bytes at most"));
+            bytes.put_slice(topic.as_bytes());
         }
         let crc = crc32c::crc32c(&bytes[CRC_START..]);
         bytes[8..CRC_START].copy_from_slice(&crc.to_be_bytes());
@@ -141,7 +185,8 @@ impl NodeCheckpoint {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
+        let has_names = bytes.starts_with(MAGIC);
+        if bytes.len() < HEADER_BYTES || !(has_names || bytes.starts_with(MAGIC_WITHOUT_NAMES)) {
             return Err("it does not begin as a checkpoint does".to_owned());
         }
         let mut rest = &bytes[MAGIC.len()..];
@@ -205,7 +250,11 @@ impl NodeCheckpoint {
                 .ok_or("it ends within the producers of a log")?;
             log.producers = producers.to_vec();
             rest.advance(len);
-            checkpoint.logs.insert(key, log);
+            let topic = match has_names {
+                true => Some(take_topic(&mut rest)?).filter(|topic| !topic.is_empty()),
+                false => None,
+            };
+            checkpoint.logs.insert(key, Known { topic, log });
         }
         if rest.is_empty() {
             Ok(checkpoint)
@@ -213,6 +262,14 @@ impl NodeCheckpoint {
             Err(format!("{} bytes follow its end", rest.len()))
         }
     }
+}
+
+fn take_topic(rest: &mut &[u8]) -> Result<String, String> {
+    let ends = || "it ends within the name of a log's topic".to_owned();
+    let len = rest.try_get_u16().map_err(|_| ends())?.into();
+    let name = rest.get(..len).ok_or_else(ends)?.to_vec();
+    rest.advance(len);
+    String::from_utf8(name).map_err(|_| "a topic's name is not UTF-8".to_owned())
 }
 
 fn path_in(dir: &Path) -> PathBuf {

@@ -8,24 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use uuid::Uuid;
 
-use super::node_checkpoint::{FILE_NAME as CHECKPOINT_FILE, NodeCheckpoint};
+use super::lost::{DirFault, LostLog};
+use super::names::stray_name;
+use super::node_checkpoint::NodeCheckpoint;
 use super::parallel::in_parallel;
 use super::scrub::Scrub;
+use super::survey::{LogDir, NamelessDir, Survey};
 use super::worker::{Signal, Worker};
-use super::{
-    DELETED_SUFFIX, JOURNAL_DIR, LOCK_FILE, LogKey, LogStore, Problem, STRAY_SUFFIX, Shared,
-    StoreError, key_of, suffixed,
-};
+use super::{JOURNAL_DIR, LOCK_FILE, LogKey, LogStore, Problem, Shared, StoreError, key_of, owner};
 use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CheckpointError, CleanShutdown, META_PROPERTIES, MetaProperties,
-    PARTITION_METADATA, PartitionMetadata, id_to_text,
+    CLEAN_SHUTDOWN, CleanShutdown, META_PROPERTIES, MetaProperties, PARTITION_METADATA,
+    PartitionMetadata,
 };
 use crate::cleaner;
 use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalOptions, Lsn};
-use crate::log::{LoadPlan, Log, LogId};
+use crate::log::{LoadPlan, Log};
 use crate::segment::Segment;
 use crate::{FlushMode, StoreOptions};
 
@@ -41,32 +40,37 @@ pub struct RecoveryReport {
     pub problems: Vec<Problem>,
 }
 
-/// A partition's directory.
-pub(super) struct LogDir {
-    id: LogId,
-    path: PathBuf,
-}
-
 pub(super) struct Opening {
     pub(super) options: StoreOptions,
     pub(super) shared: Arc<Shared>,
-    checkpoint: NodeCheckpoint,
+    pub(super) checkpoint: NodeCheckpoint,
     pub(super) logs: HashMap<LogKey, Arc<Log>>,
     /// Directories of which nothing durable is known so far.
     pub(super) unknown: HashMap<LogKey, LogDir>,
     pub(super) next_incarnation: u64,
+    /// The directories of `logs`.
+    pub(super) used: HashSet<PathBuf>,
     /// Segments whose batches are gone.
     missing: Vec<(Arc<Log>, Arc<Segment>)>,
-    /// Logs whose deletion the journal tells.
-    pub(super) deleted: HashSet<LogKey>,
+    lost: Vec<LostLog>,
     pub(super) report: RecoveryReport,
 }
 
 pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryReport), StoreError> {
     let fs = Arc::clone(&options.fs);
     let root = options.dir.clone();
-    fs.create_dir_all(&root)
-        .map_err(|source| StoreError::io("creating", &root, source))?;
+    let lock_path = root.join(LOCK_FILE);
+    let was_locked = fs.exists(&lock_path);
+    if !was_locked.map_err(|source| StoreError::io("looking for", &lock_path, source))? {
+        // Nobody has it open. In a directory that is refused nothing is made, no lock either.
+        Survey::read(&options)?.check(&options)?;
+        fs.create_dir_all(&root)
+            .map_err(|source| StoreError::io("creating", &root, source))?;
+    }
+    let lock = take_lock(&*fs, &lock_path)?;
+    let survey = Survey::read(&options)?;
+    survey.check(&options)?;
+    // From here on the directory is changed.
     if let Some(parent) = root
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -74,16 +78,31 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         fs.sync_dir(parent)
             .map_err(|source| StoreError::io("syncing", parent, source))?;
     }
-    let lock = take_lock(&*fs, &root)?;
-    let meta = check_owner(&options)?;
-    let found = NodeCheckpoint::read(&*fs, &root)?;
+    let Survey {
+        checkpoint: found,
+        meta,
+        was_clean,
+        logs,
+        metadata_name_fault,
+        nameless,
+        deleted,
+        lost,
+        ..
+    } = survey;
+    let meta = match meta {
+        Some(meta) => meta,
+        None => {
+            let meta = owner::new(&options);
+            meta.write(&*fs, &root.join(META_PROPERTIES))?;
+            meta
+        }
+    };
     if found.is_some() {
         // What this start sees is built upon: a power cut must not bring the checkpoint before it back.
         fs.sync_dir(&root)
             .map_err(|source| StoreError::io("syncing", &root, source))?;
     }
     let marker = root.join(CLEAN_SHUTDOWN);
-    let was_clean = CleanShutdown::exists(&*fs, &marker)?;
     let is_settled = found
         .as_ref()
         .is_some_and(|found| found.flush == options.flush);
@@ -98,20 +117,23 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         checkpoint,
         logs: HashMap::new(),
         unknown: HashMap::new(),
+        used: HashSet::new(),
         missing: Vec::new(),
-        deleted: HashSet::new(),
+        lost,
         report: RecoveryReport {
             was_clean,
             ..RecoveryReport::default()
         },
         options,
     };
-    opening.load_logs(was_clean, was_journaled, is_ours)?;
+    opening.name_metadata_log(metadata_name_fault)?;
+    opening.load_logs(logs, was_clean, was_journaled, is_ours)?;
     let worker = Worker::default();
     opening.redo_journal(was_journaled, worker.signal())?;
     opening.checkpoint.next_lsn = opening.next_lsn();
     opening.set_strays_aside()?;
-    opening.report_missing_logs();
+    opening.report_lost_logs();
+    opening.report_nameless(nameless);
     opening.report_missing_segments();
     let store = opening.finish(meta, lock, worker);
     if !is_settled {
@@ -119,6 +141,13 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         store.0.checkpoint()?;
         if store.0.options.flush == FlushMode::Os {
             remove_journal(&*fs, &root)?;
+        }
+    }
+    if !deleted.is_empty() {
+        // Their names say that these logs were deleted, so they go when the checkpoint does not know them any more.
+        store.0.checkpoint()?;
+        for dir in &deleted {
+            remove_dir(&*fs, dir)?;
         }
     }
     CleanShutdown::delete(&*fs, &marker)?;
@@ -143,22 +172,42 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         .cleaner
         .start(Arc::downgrade(&store.0))
         .map_err(|source| StoreError::io("starting the cleaner's threads of", &root, source))?;
-    for problem in &store.1.problems {
-        tracing::error!(%problem, "damage was found");
-    }
     Ok(store)
 }
 
 impl Opening {
+    /// Writes the `partition.metadata` of the metadata log again, which has one content only.
+    fn name_metadata_log(&mut self, fault: Option<DirFault>) -> Result<(), StoreError> {
+        let (Some(_), Some(id)) = (fault, &self.options.metadata_log) else {
+            return Ok(());
+        };
+        let path = self
+            .options
+            .dir
+            .join(id.to_string())
+            .join(PARTITION_METADATA);
+        let topic_id = id.topic_id;
+        PartitionMetadata { topic_id }.write(&*self.shared.fs, &path)?;
+        self.report.problems.push(Problem {
+            path,
+            position: 0,
+            reason:
+                "the file was damaged or missing; it has one content only, and is written again"
+                    .to_owned(),
+        });
+        Ok(())
+    }
+
     fn load_logs(
         &mut self,
+        dirs: Vec<LogDir>,
         was_clean: bool,
         was_journaled: bool,
         is_ours: bool,
     ) -> Result<(), StoreError> {
         let mut planned = Vec::new();
-        for dir in self.list_logs()? {
-            let key = (dir.id.topic_id, dir.id.partition);
+        for dir in dirs {
+            let key = dir.key();
             let known = self.checkpoint.get(&key).cloned();
             let incarnation = known.as_ref().map_or(0, |known| known.incarnation);
             let plan = match known {
@@ -186,41 +235,10 @@ impl Opening {
             let missing = loaded.missing.into_iter();
             self.missing
                 .extend(missing.map(|segment| (Arc::clone(&loaded.log), segment)));
+            self.used.insert(loaded.log.dir().to_owned());
             self.logs.insert(key_of(&loaded.log), loaded.log);
         }
         Ok(())
-    }
-
-    fn list_logs(&mut self) -> Result<Vec<LogDir>, StoreError> {
-        let root = self.options.dir.clone();
-        let fs = Arc::clone(&self.shared.fs);
-        let io = |source| StoreError::io("listing", &root, source);
-        let mut named = Vec::new();
-        for entry in fs.read_dir(&root).map_err(io)? {
-            let path = root.join(&entry.name);
-            if !entry.is_dir || entry.name == JOURNAL_DIR || entry.name.ends_with(STRAY_SUFFIX) {
-                continue;
-            }
-            if entry.name.ends_with(DELETED_SUFFIX) {
-                fs.remove_dir_all(&path)
-                    .map_err(|source| StoreError::io("deleting", &path, source))?;
-                continue;
-            }
-            if let Some((topic, partition)) = split_name(&entry.name) {
-                named.push((topic, partition, path));
-            }
-        }
-        let read = in_parallel(named, |(topic, partition, path)| {
-            read_log_dir(&*fs, topic, partition, path)
-        })?;
-        let mut found = Vec::with_capacity(read.len());
-        for one in read {
-            match one {
-                Ok(dir) => found.push(dir),
-                Err(problem) => self.report.problems.push(problem),
-            }
-        }
-        Ok(found)
     }
 
     /// Applies the journal of a node that was not closed, and starts the journal of this one.
@@ -271,22 +289,36 @@ impl Opening {
             .max(newest.unwrap_or(Lsn::ZERO).next())
     }
 
-    /// What the checkpoint knows and no directory is for: the directory is gone, or its `partition.metadata` names
-    /// another topic now.
-    fn report_missing_logs(&mut self) {
-        for (key, at) in self.checkpoint.logs() {
-            if self.logs.contains_key(key) || self.deleted.contains(key) {
-                continue;
-            }
-            let (topic_id, partition) = (id_to_text(key.0), key.1);
+    fn report_lost_logs(&mut self) {
+        for lost in &self.lost {
             self.report.problems.push(Problem {
-                path: self.options.dir.join(CHECKPOINT_FILE),
+                path: lost.path().unwrap_or_else(|| self.options.dir.clone()),
                 position: 0,
-                reason: format!(
-                    "there is no directory for partition {partition} of the topic with id {topic_id}, which had offsets {} to {}; if its {PARTITION_METADATA} is damaged, write that id into it",
-                    at.log_start, at.recovery_point
-                ),
+                reason: lost.to_string(),
             });
+        }
+    }
+
+    /// Directories that hold a log and do not say which, and of which nothing durable is known.
+    fn report_nameless(&mut self, dirs: Vec<NamelessDir>) {
+        for NamelessDir {
+            path, has_files, ..
+        } in dirs
+        {
+            let is_lost = self
+                .lost
+                .iter()
+                .any(|lost| lost.dir.as_ref() == Some(&path));
+            // A creation that a crash cut short leaves this; what it made was never used.
+            if has_files && !self.used.contains(&path) && !is_lost {
+                let reason =
+                    format!("the directory has no sound {PARTITION_METADATA}, so it is left alone");
+                self.report.problems.push(Problem {
+                    path,
+                    position: 0,
+                    reason,
+                });
+            }
         }
     }
 
@@ -301,7 +333,7 @@ impl Opening {
 
     fn set_strays_aside(&mut self) -> Result<(), StoreError> {
         for dir in std::mem::take(&mut self.unknown).into_values() {
-            let aside = suffixed(&dir.path, STRAY_SUFFIX);
+            let aside = stray_name(&dir.path);
             self.shared
                 .fs
                 .rename(&dir.path, &aside)
@@ -339,6 +371,12 @@ impl Opening {
             meta,
             shared: self.shared,
             logs: RwLock::new(logs),
+            lost: Mutex::new(
+                self.lost
+                    .into_iter()
+                    .map(|lost| (lost.key(), lost))
+                    .collect(),
+            ),
             changing: Mutex::new(()),
             next_incarnation: AtomicU64::new(self.next_incarnation),
             checkpoint: Mutex::new(self.checkpoint),
@@ -355,84 +393,17 @@ impl Opening {
     }
 }
 
-/// A partition's directory by its own account, or what is wrong with it.
-fn read_log_dir(
-    fs: &dyn FileSystem,
-    topic: String,
-    partition: i32,
-    path: PathBuf,
-) -> Result<Result<LogDir, Problem>, StoreError> {
-    let metadata = match PartitionMetadata::read(fs, &path.join(PARTITION_METADATA)) {
-        Ok(metadata) => metadata,
-        Err(CheckpointError::Malformed { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(match metadata {
-        Some(PartitionMetadata { topic_id }) => {
-            let id = LogId {
-                topic_id,
-                topic,
-                partition,
-            };
-            Ok(LogDir { id, path })
-        }
-        // A creation that a crash cut short leaves this; what it made was never used.
-        None => Err(Problem {
-            path,
-            position: 0,
-            reason: format!("the directory has no sound {PARTITION_METADATA}, so it is left alone"),
-        }),
-    })
-}
-
-fn take_lock(fs: &dyn FileSystem, root: &Path) -> Result<Box<dyn FileLock>, StoreError> {
-    let path = root.join(LOCK_FILE);
-    fs.lock(&path).map_err(|source| match source.kind() {
+fn take_lock(fs: &dyn FileSystem, path: &Path) -> Result<Box<dyn FileLock>, StoreError> {
+    fs.lock(path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked {
-            dir: root.to_owned(),
+            dir: path.parent().unwrap_or(path).to_owned(),
         },
-        _ => StoreError::io("locking", &path, source),
+        _ => StoreError::io("locking", path, source),
     })
-}
-
-/// Whose directory it is; a new one becomes this node's.
-fn check_owner(options: &StoreOptions) -> Result<MetaProperties, StoreError> {
-    let path = options.dir.join(META_PROPERTIES);
-    let foreign = |what, found: String, expected: String| StoreError::ForeignDirectory {
-        dir: options.dir.clone(),
-        what,
-        found,
-        expected,
-    };
-    if let Some(meta) = MetaProperties::read(&*options.fs, &path)? {
-        if meta.node_id != options.node_id {
-            return Err(foreign(
-                "node",
-                meta.node_id.to_string(),
-                options.node_id.to_string(),
-            ));
-        }
-        return match &options.cluster_id {
-            Some(expected) if *expected != meta.cluster_id => {
-                Err(foreign("cluster", meta.cluster_id, expected.clone()))
-            }
-            _ => Ok(meta),
-        };
-    }
-    let cluster_id = options.cluster_id.clone();
-    let meta = MetaProperties {
-        cluster_id: cluster_id.unwrap_or_else(|| crate::checkpoint::id_to_text(Uuid::new_v4())),
-        node_id: options.node_id,
-        directory_id: Uuid::new_v4(),
-    };
-    meta.write(&*options.fs, &path)?;
-    Ok(meta)
 }
 
 fn remove_journal(fs: &dyn FileSystem, root: &Path) -> Result<(), StoreError> {
-    remove_dir(fs, &root.join(JOURNAL_DIR))?;
-    fs.sync_dir(root)
-        .map_err(|source| StoreError::io("syncing", root, source))
+    Ok(Journal::remove(fs, &root.join(JOURNAL_DIR))?)
 }
 
 pub(super) fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreError> {
@@ -442,15 +413,4 @@ pub(super) fn remove_dir(fs: &dyn FileSystem, dir: &Path) -> Result<(), StoreErr
         }
         _ => Ok(()),
     }
-}
-
-/// `TOPIC-PARTITION`
-pub(crate) fn split_name(name: &str) -> Option<(String, i32)> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-    let partition = partition
-        .parse()
-        .ok()
-        .filter(|_| is_number && !topic.is_empty())?;
-    Some((topic.to_owned(), partition))
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::changes::{check_name, write_log_dir};
 use super::open::{Opening, remove_dir};
 use super::parallel::in_parallel;
-use super::{LogKey, StoreError, check_name, key_of, write_log_dir};
+use super::{LogKey, StoreError, key_of};
 use crate::LogConfig;
 use crate::journal::{EntryKind, EntryRef, Lsn, Redo};
 use crate::log::{Log, LogId, RedoChange, RedoEntry};
@@ -114,8 +115,11 @@ impl Opening {
         entry: EntryRef<'_>,
     ) -> Result<(), StoreError> {
         let key = (entry.topic_id, entry.partition);
-        if matches!(entry.kind, EntryKind::Delete) {
-            self.deleted.insert(key);
+        let comes_or_goes = matches!(entry.kind, EntryKind::Create { .. } | EntryKind::Delete);
+        if comes_or_goes && lsn < self.checkpoint.next_lsn {
+            // The checkpoint knows all logs that there were at that number. Where one was that is gone since, another
+            // one's directory may be.
+            return Ok(());
         }
         if let EntryKind::Create { topic } = entry.kind {
             self.report.redone_entries += gathered.apply()?;
@@ -147,6 +151,7 @@ impl Opening {
         if let Some(log) = self.logs.get(&key).filter(|log| lsn > log.last_lsn()) {
             let dir = log.dir().to_owned();
             self.logs.remove(&key);
+            self.used.remove(&dir);
             self.report.redone_entries += 1;
             remove_dir(&*self.shared.fs, &dir)?;
         }
@@ -173,9 +178,16 @@ impl Opening {
             partition: key.1,
         };
         check_name(&id)?;
-        self.logs.remove(&key);
+        if let Some(former) = self.logs.remove(&key) {
+            self.used.remove(former.dir());
+        }
         self.unknown.remove(&key);
         let path = self.options.dir.join(id.to_string());
+        if !self.used.insert(path.clone())
+            && let Some(holder) = self.logs.values().find(|log| log.dir() == path)
+        {
+            return Err(StoreError::taken(&id, holder.id()));
+        }
         // Its entries are in the journal, all of them: whatever the directory has is repeated from there.
         remove_dir(&*self.shared.fs, &path)?;
         write_log_dir(&self.shared, &path, key.0)?;

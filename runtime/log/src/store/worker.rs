@@ -31,6 +31,7 @@ pub(super) struct Signal {
 #[derive(Debug, Default)]
 struct State {
     wants_checkpoint: bool,
+    wants_checkpoint_soon: bool,
     stops: bool,
 }
 
@@ -39,6 +40,11 @@ impl Signal {
     pub(super) fn want_checkpoint(&self) {
         self.state.lock().wants_checkpoint = true;
         self.changed.notify_one();
+    }
+
+    /// Asks for a checkpoint at the next look, however many ask.
+    pub(super) fn want_checkpoint_soon(&self) {
+        self.state.lock().wants_checkpoint_soon = true;
     }
 
     /// Waits until a checkpoint is wanted or `until` has come; false when the thread has to stop.
@@ -53,7 +59,10 @@ impl Signal {
     }
 
     fn take_wish(&self) -> bool {
-        std::mem::take(&mut self.state.lock().wants_checkpoint)
+        let mut state = self.state.lock();
+        let wants_one = state.wants_checkpoint || state.wants_checkpoint_soon;
+        (state.wants_checkpoint, state.wants_checkpoint_soon) = (false, false);
+        wants_one
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millstream::engine::LocalEngine;
 use millstream_broker::{Broker, BrokerConfig, Local, LocalPartition};
-use millstream_cluster::{ClusterMetadata, NodeIdentity};
-use millstream_log::{Isolation, LogStore, StoreOptions};
+use millstream_cluster::{ClusterMetadata, NodeIdentity, metadata_log};
+use millstream_log::{Isolation, LogStore, RecoveryReport, StoreOptions};
 use millstream_pipeline::manifest::Manifest;
 use millstream_pipeline::plan::{Plan, PluginFacts, TopicFacts};
 use millstream_pipeline::ports::{Engine, PortError, TaskId, TopicRef};
@@ -29,12 +29,18 @@ pub struct Rig {
     pub broker: Arc<Broker>,
     pub local: Local,
     pub engine: LocalEngine,
+    /// What the store said when it was opened.
+    pub report: RecoveryReport,
 }
 
 impl Rig {
     /// Recovers the store and starts the rest over it; the error is what the node would say.
     pub async fn over(options: StoreOptions) -> Result<Rig, String> {
-        let (store, _) = LogStore::open(options).map_err(|error| error.to_string())?;
+        let options = StoreOptions {
+            metadata_log: Some(metadata_log()),
+            ..options
+        };
+        let (store, report) = LogStore::open(options).map_err(|error| error.to_string())?;
         let identity = NodeIdentity {
             node_id: 1,
             host: "localhost".to_owned(),
@@ -58,6 +64,7 @@ impl Rig {
             engine: LocalEngine::new(&broker),
             broker,
             store,
+            report,
         })
     }
 

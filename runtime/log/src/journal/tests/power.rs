@@ -192,3 +192,24 @@ fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
         assert_eq!(offsets(&fs.power_cut(seed)), [0, 1, 2]);
     }
 }
+
+/// A failed write of the note is seen by the next start, and a power cut may bring back what was there before it.
+#[test]
+fn a_note_that_a_start_has_seen_damaged_does_not_name_files_that_it_deletes() {
+    let note = Path::new("/data/journal.files");
+    for seed in 0..40 {
+        let fixture = start(&SimFs::new(seed), small());
+        fixture.commit(0, b"first");
+        eventually("the second file", || {
+            fixture.fs.exists(&file(2)).unwrap() && fixture.fs.all_is_durable()
+        });
+        let fs = fixture.fs.kill(seed);
+        // Not synced: the disk still has both files noted.
+        let torn = fs.open(note, crate::fs::OpenMode::ReadWrite).unwrap();
+        torn.write_at(b"torn", 20).unwrap();
+        let again = start(&fs, small());
+        let later = fs.power_cut(seed);
+        drop((fixture, again));
+        assert_eq!(offsets(&later), [0], "seed {seed}");
+    }
+}

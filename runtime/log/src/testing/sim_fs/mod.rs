@@ -235,6 +235,14 @@ impl SimFs {
         Self::from_disk(disk, seed, machine.capacity, machine.clock.clone())
     }
 
+    /// Another disk with the same content, durable as far as it is here. This one stays on.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> SimFs {
+        let machine = self.machine.lock();
+        let (disk, clock) = (machine.disk.clone(), machine.clock.clone());
+        Self::from_disk(disk, seed, machine.capacity, clock)
+    }
+
     /// The paths of all files at any depth below `dir` that hold something.
     pub fn files_below(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();

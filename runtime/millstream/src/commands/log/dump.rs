@@ -329,6 +329,7 @@ impl<W: Write> Dump<'_, W> {
                 .collect();
             self.line(
                 Line::new("log_checkpoint")
+                    .with_some("topic", log.topic)
                     .with("topic_id", id_to_text(log.topic_id))
                     .with("partition", log.partition)
                     .with("incarnation", log.incarnation)

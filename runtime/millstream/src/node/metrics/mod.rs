@@ -44,6 +44,11 @@ impl NodeMetrics {
             "Partitions that this node holds (Kafka: PartitionCount)",
             logs.len() as f64,
         )];
+        samples.push(gauge(
+            "lost_partitions",
+            "Partitions that this node knows and has lost: they answer with KAFKA_STORAGE_ERROR (Kafka: OfflineReplicaCount)",
+            self.store.lost_logs().len() as f64,
+        ));
         for log in &logs {
             samples.extend(partition(log));
         }

@@ -3,6 +3,7 @@
 mod compacted;
 mod engine;
 mod printed;
+mod refused;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -63,8 +63,6 @@ pub(super) struct Golden {
     synced_end: i64,
     /// The segments before this base offset are rolled, and synced.
     pub(super) synced_base: i64,
-    /// The same log before the pass of the cleaner: the journal has all of it.
-    uncompacted: Option<Box<Golden>>,
 }
 
 /// What came of a damaged disk.
@@ -82,14 +80,12 @@ impl Golden {
     pub(super) fn new(content: Content, mode: FlushMode, stop: Stop) -> Self {
         let rig = Rig::new(mode);
         let log = rig.log_with(0, config(content));
-        let mut before = BTreeMap::new();
         match content {
             Content::Appended => fill(&rig, &log, 0..6),
             Content::Compacted => {
                 fill(&rig, &log, 0..8);
                 log.roll_active().unwrap();
                 rig.store.checkpoint().unwrap();
-                before = batches_of(&log);
                 assert!(rig.store.clean_dirtiest().unwrap().is_some());
                 log.advance_log_start(2).unwrap();
                 rig.clock.advance(Duration::from_millis(2));
@@ -115,7 +111,6 @@ impl Golden {
             log_end: log.offsets().log_end,
             synced_end,
             synced_base,
-            uncompacted: None,
         };
         golden.batches = batches_of(&log);
         assert!(golden.batches.values().any(|batch| batch.is_aborted));
@@ -130,20 +125,6 @@ impl Golden {
             golden.synced_end = golden.log_end;
         }
         golden.fs = rig.fs.kill(1);
-        if content == Content::Compacted {
-            let compacted_to = before.values().map(|one| one.header.next_offset()).max();
-            let behind = golden.batches.range(compacted_to.unwrap()..);
-            before.extend(behind.map(|(base, batch)| (*base, batch.clone())));
-            before.retain(|_, batch| batch.header.next_offset() > golden.log_start);
-            golden.uncompacted = Some(Box::new(Self {
-                fs: SimFs::new(0),
-                clock: Arc::clone(&golden.clock),
-                batches: before,
-                positions: BTreeMap::new(),
-                uncompacted: None,
-                ..golden
-            }));
-        }
         golden
     }
 
@@ -231,14 +212,7 @@ impl Golden {
             );
             return Outcome::Refused;
         };
-        // The journal has such a log from its creation on, and makes it anew.
-        let is_new = self.uncompacted.is_some()
-            && name(path) == "partition.metadata"
-            && report.redone_entries > 20;
-        match &self.uncompacted {
-            Some(uncompacted) if is_new => uncompacted.check_log(&store, &log, &report, path, case),
-            _ => self.check_log(&store, &log, &report, path, case),
-        }
+        self.check_log(&store, &log, &report, path, case)
     }
 
     fn check_log(

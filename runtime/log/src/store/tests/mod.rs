@@ -1,15 +1,23 @@
 //! A store's directory: whose it is, what comes and goes in it, how modes change.
 
+mod lost;
+mod node;
+mod refused;
+mod removed;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::changes::{Nobody, write_log_dir};
 use super::*;
 use crate::fs::FileSystem;
+use crate::journal::{EntryKind, EntryRef, FlushListener};
+use crate::log::LogId;
 use crate::log::test_support::*;
 use crate::testing::SimFs;
-use crate::{Isolation, ReadError};
+use crate::{Isolation, LogConfig, ReadError};
 
 fn dirs(fs: &SimFs) -> Vec<String> {
     let entries = fs.read_dir(Path::new("/data")).unwrap();
