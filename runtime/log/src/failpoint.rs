@@ -65,6 +65,14 @@ const NAMES: &[(&str, &str)] = &[
         "a pass has swapped all segments, its checkpoint is not written",
     ),
     (
+        "repair.after_copies",
+        "damaged segments are copied, nothing is given up",
+    ),
+    (
+        "repair.after_note",
+        "losses are noted as accepted, the damaged segments are in their places",
+    ),
+    (
         "retention.after_log_start",
         "the log's start is moved, the segments below it are in the log still",
     ),

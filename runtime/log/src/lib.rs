@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod journal;
 mod log;
 mod producer_state;
+pub mod repair;
 mod segment;
 mod store;
 pub mod testing;

@@ -31,7 +31,8 @@ pub use error::CleanError;
 pub use metrics::{CleanerMetrics, DirtyLog, UncleanableLog};
 pub use options::CleanerOptions;
 pub use pass::PassReport;
-pub(crate) use recovery::finish_swaps;
+pub(crate) use recovery::{clear_leftovers, finish_swaps, unfinished_swaps};
+pub(crate) use successor::Successor;
 pub(crate) use threads::Cleaner;
 
 use crate::StoreOptions;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,23 +26,12 @@ pub(crate) fn finish_swaps(
     dir: &Path,
     entries: &[DirEntry],
 ) -> io::Result<bool> {
-    let suffixed = |suffix: Suffix| {
-        entries
-            .iter()
-            .filter_map(move |entry| SegmentFile::parse_with(&entry.name, suffix))
-    };
-    let first_cleaned = suffixed(Suffix::Cleaned).map(|(_, base)| base).min();
+    let suffixed = |suffix| suffixed(entries, suffix);
     let mut is_changed = false;
-    let mut whole = BTreeSet::new();
-    let has_log: BTreeSet<i64> = suffixed(Suffix::Swap)
-        .filter_map(|(kind, base)| (kind == SegmentFile::Log).then_some(base))
-        .collect();
+    let mut whole = whole_swaps(entries);
     // A crash in here must not leave a `.swap` whose `.cleaned` is gone.
     for (kind, base) in suffixed(Suffix::Swap) {
-        let is_whole = first_cleaned.is_none_or(|first| base < first) && has_log.contains(&base);
-        if is_whole {
-            whole.insert(base);
-        } else {
+        if !whole.contains(&base) {
             fs.remove_file(&path_with(dir, base, kind, Suffix::Swap))?;
             is_changed = true;
         }
@@ -86,6 +76,41 @@ pub(crate) fn finish_swaps(
     Ok(is_changed)
 }
 
+/// The offsets of segments that a start will replace, as [`finish_swaps`] does: of swaps that were cut short.
+pub(crate) fn unfinished_swaps(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    entries: &[DirEntry],
+) -> io::Result<Vec<Range<i64>>> {
+    let mut found = Vec::new();
+    for base in whole_swaps(entries) {
+        let swap = Swap::read(fs, dir, base)?;
+        if swap.is_sound || !swap.can_be_undone(fs, dir, entries)? {
+            found.push(base..swap.end.max(base + 1));
+        }
+    }
+    Ok(found)
+}
+
+/// The base offsets of those segments called `.swap` that were whole and durable when they got the name.
+fn whole_swaps(entries: &[DirEntry]) -> BTreeSet<i64> {
+    let first_cleaned = suffixed(entries, Suffix::Cleaned)
+        .map(|(_, base)| base)
+        .min();
+    suffixed(entries, Suffix::Swap)
+        .filter(|(kind, base)| {
+            *kind == SegmentFile::Log && first_cleaned.is_none_or(|first| *base < first)
+        })
+        .map(|(_, base)| base)
+        .collect()
+}
+
+fn suffixed(entries: &[DirEntry], suffix: Suffix) -> impl Iterator<Item = (SegmentFile, i64)> {
+    entries
+        .iter()
+        .filter_map(move |entry| SegmentFile::parse_with(&entry.name, suffix))
+}
+
 /// Ends a swap that could not rename all its files.
 pub(super) fn finish_swap(log: &Log) -> Result<(), CleanError> {
     match log.finish_replacing() {
@@ -102,7 +127,7 @@ pub(super) fn finish_swap(log: &Log) -> Result<(), CleanError> {
 ///
 /// All names are durable then. A process that was killed may have given a segment its own name just before; a power cut
 /// that took this back would leave the `.swap` beside a `.cleaned` of the pass that begins now, as if it was not whole.
-pub(super) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
+pub(crate) fn clear_leftovers(log: &Log) -> Result<(), CleanError> {
     finish_swap(log)?;
     let fs = &**log.open_files().fs();
     let entries = fs
@@ -282,6 +307,38 @@ mod tests {
         assert_eq!(names(&fs), left);
         let log = PathBuf::from(DIR).join("00000000000000000005.log");
         assert_eq!(fs.read(&log, 1 << 20).unwrap(), batch(5, 12));
+    }
+
+    #[test]
+    fn what_a_start_will_replace_is_known_before() {
+        let (log, swap) = ("00000000000000000005.log", "00000000000000000005.log.swap");
+        let mut decayed = batch(5, 12);
+        decayed[70] ^= 1;
+        for (files, expected) in [
+            (vec![(log, batch(5, 9)), (swap, batch(5, 12))], Some(5..12)),
+            (vec![(swap, batch(5, 12))], Some(5..12)),
+            // It is undone as long as it can be.
+            (vec![(log, batch(5, 9)), (swap, decayed.clone())], None),
+            (vec![(swap, decayed)], Some(5..6)),
+            (
+                vec![
+                    (log, batch(5, 9)),
+                    (swap, batch(5, 12)),
+                    ("00000000000000000005.index.cleaned", vec![]),
+                ],
+                None,
+            ),
+            (vec![(log, batch(5, 9))], None),
+        ] {
+            let fs = directory(&files);
+            let entries = fs.read_dir(Path::new(DIR)).unwrap();
+            let found = unfinished_swaps(&fs, Path::new(DIR), &entries).unwrap();
+            assert_eq!(found, Vec::from_iter(expected.clone()), "{:?}", names(&fs));
+            let before = fs.read(&Path::new(DIR).join(log), 1 << 20).ok();
+            finish(&fs);
+            let after = fs.read(&Path::new(DIR).join(log), 1 << 20).ok();
+            assert_eq!(before != after, expected.is_some());
+        }
     }
 
     #[test]

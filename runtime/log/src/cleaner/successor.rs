@@ -13,7 +13,7 @@ use crate::log::{CompactionView, Log};
 use crate::segment::{IndexLimits, IndexedBatch, Segment, Suffix};
 
 /// A compacted segment while it is written.
-pub(super) struct Successor<'a> {
+pub(crate) struct Successor<'a> {
     log: &'a Log,
     segment: Arc<Segment>,
     limits: IndexLimits,
@@ -25,7 +25,7 @@ pub(super) struct Successor<'a> {
 
 impl<'a> Successor<'a> {
     /// No file of such a name is there: see [`super::recovery::clear_leftovers`].
-    pub(super) fn begin(log: &'a Log, base_offset: i64) -> Self {
+    pub(crate) fn begin(log: &'a Log, base_offset: i64) -> Self {
         let segment = Segment::open_as(log.open_files(), log.dir(), base_offset, Suffix::Cleaned);
         Self {
             log,
@@ -38,22 +38,22 @@ impl<'a> Successor<'a> {
     }
 
     /// Where a batch that is written anew goes; [`Successor::written`] takes note of it.
-    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
-    pub(super) fn copy(&mut self, batch: &BatchView<'_>) {
+    pub(crate) fn copy(&mut self, batch: &BatchView<'_>) {
         self.out.extend_from_slice(batch.bytes());
         self.note(batch.header());
     }
 
-    pub(super) fn written(&mut self) {
+    pub(crate) fn written(&mut self) {
         let header = BatchHeader::parse(&self.out[self.noted..]).expect("it was just written");
         self.note(&header);
     }
 
     /// An empty batch in the place of the last one, which was dropped.
-    pub(super) fn placeholder(&mut self, header: &BatchHeader) -> Result<(), CleanError> {
+    pub(crate) fn placeholder(&mut self, header: &BatchHeader) -> Result<(), CleanError> {
         write_placeholder(header, &mut self.out).map_err(|error| {
             let error = io::Error::other(error);
             CleanError::io("writing", &self.segment.path(), error)
@@ -62,12 +62,12 @@ impl<'a> Successor<'a> {
         Ok(())
     }
 
-    pub(super) fn push_aborted(&mut self, entry: AbortedEntry) {
+    pub(crate) fn push_aborted(&mut self, entry: AbortedEntry) {
         self.segment.push_aborted(entry);
     }
 
     /// Bytes so far.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.segment.size() + self.out.len() as u64
     }
 
@@ -78,7 +78,7 @@ impl<'a> Successor<'a> {
     }
 
     /// Writes what waits when it is at least so much; returns how much that was.
-    pub(super) fn flush_if(&mut self, bytes: usize) -> Result<u64, CleanError> {
+    pub(crate) fn flush_if(&mut self, bytes: usize) -> Result<u64, CleanError> {
         if self.out.is_empty() || self.out.len() < bytes {
             return Ok(0);
         }
@@ -94,7 +94,7 @@ impl<'a> Successor<'a> {
     }
 
     /// Makes it durable and puts it into the place of `old`. False when the log has changed so that it cannot.
-    pub(super) fn take_place(
+    pub(crate) fn take_place(
         self,
         view: &CompactionView,
         old: &[Arc<Segment>],
@@ -116,7 +116,12 @@ impl<'a> Successor<'a> {
         if let Some(last) = old.last()
             && self.segment.size() > 0
         {
-            self.segment.set_modified(last.modified_ms(fs)?)?;
+            match last.modified_ms(fs) {
+                Ok(modified_ms) => self.segment.set_modified(modified_ms)?,
+                // A repair replaces what is gone too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         failpoint::hit("cleaner.before_sync");
         self.segment.sync(fs)?;
@@ -126,14 +131,14 @@ impl<'a> Successor<'a> {
 
     /// Removes what was written. While it is there nothing else may be swapped: a start would take the other one for
     /// not whole.
-    pub(super) fn discard(&self) -> Result<(), CleanError> {
+    pub(crate) fn discard(&self) -> Result<(), CleanError> {
         self.segment
             .remove(self.log.open_files())
             .map_err(|error| CleanError::io("removing", &self.segment.path(), error))
     }
 
     /// As [`Successor::discard`] at the end of a pass that has failed already: the next one, or a start, tries again.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         if let Err(error) = self.discard() {
             tracing::warn!(%error, "a half compacted segment stays for now");
         }

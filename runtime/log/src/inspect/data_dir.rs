@@ -1,10 +1,11 @@
 //! All files of a node.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::partition::{Known, text_damage, verify_partition};
+use super::partition::{Known, verify_partition};
+use super::texts::text_damage;
 use super::{CLEANER_OFFSETS, Damage, NodeState, read_node_checkpoint};
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CleanShutdown, HIGH_WATERMARKS, LOG_STARTS, META_PROPERTIES, MetaProperties,
@@ -13,6 +14,7 @@ use crate::checkpoint::{
 use crate::fs::{FileLock, FileSystem};
 use crate::journal::{Journal, JournalError, Lsn};
 use crate::log::CutNotes;
+use crate::repair::AcceptedLoss;
 use crate::segment::SegmentFile;
 use crate::store::{JOURNAL_DIR, LOCK_FILE, StoreError, find_lost_logs, split_name};
 
@@ -31,6 +33,8 @@ pub struct Report {
     /// A node has the directory open. Its journal and checkpoint, and the ends of its logs, were left out.
     pub is_open: bool,
     pub damages: Vec<Damage>,
+    /// Losses that a repair has given up, with the partition's directory. They are no damage any more.
+    pub accepted: Vec<(PathBuf, AcceptedLoss)>,
     /// Ends of files that a node was writing when it was killed: the next start cuts them off or redoes them.
     pub unfinished: Vec<Damage>,
 }
@@ -157,6 +161,7 @@ impl NodeCheck<'_> {
                 .iter()
                 .find(|log| log.topic_id == metadata.topic_id && log.partition == partition);
             known.synced = log.map(|log| (log.segment_base, log.segment_size));
+            known.synced_end = log.map(|log| log.recovery_point);
             known.log_start = log.filter(|_| !known.is_open).map(|log| log.log_start);
             if let Some(log) = log.filter(|_| !known.is_closed) {
                 match CutNotes::read(&**self.fs, dir, log.incarnation) {
@@ -165,6 +170,7 @@ impl NodeCheck<'_> {
                         if cut.is_some() {
                             known.log_start = None;
                         }
+                        known.synced_end = cut.map(|cut| cut.log_end).or(known.synced_end);
                         let cut = cut.map(|cut| (cut.segment_base, cut.segment_size));
                         known.synced = cut.or(known.synced);
                     }

@@ -1,13 +1,16 @@
 //! Files read for people and tools: nothing is written, nothing is repaired, a damaged byte is named and stepped over.
 //!
-//! `segment.rs` walks a `.log`, `entries.rs` reads the small files beside it, `partition.rs` checks all files of a
-//! partition against each other, `data_dir.rs` all partitions of a node with its checkpoints and journal.
+//! `segment.rs` walks a `.log`, `entries.rs` and `texts.rs` read the small files beside it, `partition.rs` checks all files
+//! of a partition against each other (`missing.rs`: those that are gone), `data_dir.rs` all partitions of a node with its
+//! checkpoints and journal.
 
 mod crosscheck;
 mod data_dir;
 mod entries;
+mod missing;
 mod partition;
 mod segment;
+mod texts;
 
 use std::fmt;
 use std::ops::Range;
@@ -17,6 +20,7 @@ use crate::checkpoint::{
     HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, META_PROPERTIES, PARTITION_METADATA,
     RECOVERY_POINTS,
 };
+use crate::repair::ACCEPTED_LOSSES;
 use crate::segment::SegmentFile;
 use crate::store::CHECKPOINT_FILE;
 
@@ -44,6 +48,8 @@ pub enum FileKind {
     PartitionMetadata,
     /// One of Kafka's files with an offset for each partition.
     Offsets,
+    /// Ours: what a repair has given up.
+    AcceptedLosses,
     /// Ours: the recovery point of every log.
     NodeCheckpoint,
     MetaProperties,
@@ -67,6 +73,7 @@ impl FileKind {
         let kind = match name {
             LEADER_EPOCHS => FileKind::LeaderEpochs,
             PARTITION_METADATA => FileKind::PartitionMetadata,
+            ACCEPTED_LOSSES => FileKind::AcceptedLosses,
             RECOVERY_POINTS | HIGH_WATERMARKS | LOG_STARTS | CLEANER_OFFSETS => FileKind::Offsets,
             CHECKPOINT_FILE => FileKind::NodeCheckpoint,
             META_PROPERTIES => FileKind::MetaProperties,

@@ -11,14 +11,16 @@ use millstream_records::{BatchView, Compression};
 use super::crosscheck::Crosscheck;
 use super::data_dir::Report;
 use super::entries::{read_aborted_index, read_offset_index, read_time_index};
+use super::missing::{missing, report_missing};
+use super::texts::read_texts;
 use super::{Damage, read_producer_snapshot};
-use crate::checkpoint::{
-    CheckpointError, EpochStart, LEADER_EPOCHS, PARTITION_METADATA, PartitionMetadata,
-    read_leader_epochs,
-};
+use crate::checkpoint::EpochStart;
+use crate::cleaner::unfinished_swaps;
 use crate::fs::{File, FileSystem, OpenMode};
 use crate::index::Checksum;
-use crate::segment::{Piece, SegmentFile, Sidecar, Stretch, Surroundings, Walk, path_of};
+use crate::segment::{
+    Piece, Region, SegmentFile, Sidecar, Stretch, Suffix, Surroundings, Walk, path_of, path_with,
+};
 
 /// A batch is decompressed to at most this much when its records are looked at.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
@@ -32,6 +34,8 @@ pub(super) struct Known {
     pub(super) is_closed: bool,
     /// Base offset of the active segment, and its bytes that are synced.
     pub(super) synced: Option<(i64, u64)>,
+    /// The offset that follows them.
+    pub(super) synced_end: Option<i64>,
     /// Where the log begins, by the checkpoint; nothing is known of it while a node may move it.
     pub(super) log_start: Option<i64>,
     /// Where the log begins and ends; of a node that was closed.
@@ -41,7 +45,7 @@ pub(super) struct Known {
 }
 
 /// The segments of a partition: base offset and the kinds of files that are there.
-type Segments = BTreeMap<i64, Vec<SegmentFile>>;
+pub(super) type Segments = BTreeMap<i64, Vec<SegmentFile>>;
 
 pub(super) fn verify_partition(
     fs: &dyn FileSystem,
@@ -52,7 +56,9 @@ pub(super) fn verify_partition(
     report.partitions += 1;
     let epochs = read_texts(fs, dir, report)?;
     let mut segments = Segments::new();
-    for entry in fs.read_dir(dir)? {
+    let entries = fs.read_dir(dir)?;
+    let before = report.damages.len();
+    for entry in &entries {
         if let Some((kind, base_offset)) = SegmentFile::parse(&entry.name) {
             segments.entry(base_offset).or_default().push(kind);
         }
@@ -67,28 +73,8 @@ pub(super) fn verify_partition(
             report.damages.push(damage);
         }
     }
-    if known.is_closed {
-        for (base_offset, kinds) in &segments {
-            let has_index = kinds
-                .iter()
-                .any(|kind| !matches!(kind, SegmentFile::Log | SegmentFile::ProducerSnapshot));
-            if has_index && !kinds.contains(&SegmentFile::Log) {
-                report.damages.push(missing(dir, *base_offset));
-            }
-        }
-    }
+    report_missing(dir, known, &segments, report);
     segments.retain(|_, kinds| kinds.contains(&SegmentFile::Log));
-    if let (Some(log_start), Some(first)) = (known.log_start, segments.keys().next())
-        && log_start < *first
-    {
-        report.damages.push(missing(dir, log_start));
-    }
-    if let Some((base, size)) = known.synced
-        && size > 0
-        && !segments.contains_key(&base)
-    {
-        report.damages.push(missing(dir, base));
-    }
     let bases: Vec<_> = segments.keys().copied().collect();
     let mut check = PartitionCheck {
         fs,
@@ -100,48 +86,26 @@ pub(super) fn verify_partition(
     for (index, base_offset) in bases.iter().enumerate() {
         check.segment(*base_offset, bases.get(index + 1).copied())?;
     }
+    let swaps = if_there(known, unfinished_swaps(fs, dir, &entries))?;
+    leave_to_swaps(dir, &swaps.unwrap_or_default(), before, report);
     Ok(())
 }
 
-fn missing(dir: &Path, base_offset: i64) -> Damage {
-    let path = path_of(dir, base_offset, SegmentFile::Log);
-    Damage::new(&path, 0, "the segment is missing")
-}
-
-/// Reads the text files; the leader epochs, as far as they are sound.
-fn read_texts(fs: &dyn FileSystem, dir: &Path, report: &mut Report) -> io::Result<Vec<EpochStart>> {
-    let metadata = dir.join(PARTITION_METADATA);
-    match PartitionMetadata::read(fs, &metadata) {
-        Ok(Some(_)) => {}
-        Ok(None) => report
-            .damages
-            .push(Damage::new(&metadata, 0, "the file is missing")),
-        Err(error) => report.damages.push(text_damage(error)?),
-    }
-    match read_leader_epochs(fs, &dir.join(LEADER_EPOCHS)) {
-        Ok(epochs) => Ok(epochs.unwrap_or_default()),
-        Err(error) => {
-            report.damages.push(text_damage(error)?);
-            Ok(Vec::new())
-        }
-    }
-}
-
-/// A text file that is not what it should be; another trouble is handed on.
-pub(super) fn text_damage(error: CheckpointError) -> io::Result<Damage> {
-    match error {
-        CheckpointError::Malformed { path, line, reason } => {
-            Ok(Damage::new(&path, 0, format!("line {line}: {reason}")))
-        }
-        CheckpointError::Io {
-            path,
-            source,
-            action,
-        } => Err(io::Error::new(
-            source.kind(),
-            format!("{action} {}: {source}", path.display()),
-        )),
-    }
+/// What will be replaced by the next start is no damage.
+fn leave_to_swaps(dir: &Path, swaps: &[Range<i64>], first_damage: usize, report: &mut Report) {
+    let found = report.damages.split_off(first_damage);
+    let is_replaced = |damage: &Damage| {
+        let name = damage.path.file_name().and_then(|name| name.to_str());
+        let base = name.and_then(SegmentFile::parse).map(|(_, base)| base);
+        base.is_some_and(|base| swaps.iter().any(|swap| swap.contains(&base)))
+    };
+    let stays = found.into_iter().filter(|damage| !is_replaced(damage));
+    report.damages.extend(stays);
+    report.unfinished.extend(swaps.iter().map(|swap| {
+        let path = path_with(dir, swap.start, SegmentFile::Log, Suffix::Swap);
+        let reason = "a segment that is written anew; the next start puts it into its place";
+        Damage::new(&path, 0, reason)
+    }));
 }
 
 /// Nothing for a file that a running node has just removed.
@@ -158,6 +122,8 @@ struct Extent {
     next_base: Option<i64>,
     /// What lies behind may be half written.
     sound_to: u64,
+    /// What is wrong when the file has lost its end.
+    is_short: Option<String>,
     places: Arc<[Stretch]>,
 }
 
@@ -191,16 +157,15 @@ impl PartitionCheck<'_> {
             Some((active, size)) if active == base_offset => size,
             _ => 0,
         };
-        if len < sound_to {
-            let reason = format!("the file ends here, {sound_to} bytes of it were synced");
-            self.report.damages.push(Damage::new(&path, len, reason));
-        }
+        let is_short = (len < sound_to)
+            .then(|| format!("the file ends here, {sound_to} bytes of it were synced"));
         self.report.segments += 1;
         if !is_settled {
             let extent = Extent {
                 base_offset,
                 next_base,
                 sound_to,
+                is_short,
                 places: Arc::default(),
             };
             return self.walk(&path, file, &extent, None);
@@ -211,7 +176,7 @@ impl PartitionCheck<'_> {
             SegmentFile::AbortedIndex,
         ]
         .map(|kind| self.path(base_offset, kind));
-        let sidecar = self.check_sidecar(base_offset, &path, len, &paths)?;
+        let sidecar = self.check_sidecar(base_offset, &paths)?;
         if let (Some(sidecar), Some(next)) = (&sidecar, next_base) {
             self.check_end(sidecar, len, next);
         }
@@ -224,10 +189,14 @@ impl PartitionCheck<'_> {
             (time_path, &times),
             (aborted_path, &aborted),
         );
+        let had = sidecar.as_ref().map_or(len, |sidecar| sidecar.log_bytes);
         let extent = Extent {
             base_offset,
             next_base,
             sound_to,
+            is_short: (len < had)
+                .then(|| format!("the file ends here, it had {had} bytes"))
+                .or(is_short),
             places: sidecar.map_or_else(Arc::default, |sidecar| sidecar.stretches.into()),
         };
         self.walk(&path, file, &extent, Some(crosscheck))
@@ -239,12 +208,11 @@ impl PartitionCheck<'_> {
             && sidecar.log_bytes == len
             && end < next
         {
-            let mut damage = missing(self.dir, end);
-            damage.offsets = Some(end..next);
+            let damage = missing(self.dir, end, Some(next));
             // Its other files may have told already.
-            self.report.damages.retain(|one| {
-                one.path != damage.path || one.position != 0 || one.offsets.is_some()
-            });
+            self.report
+                .damages
+                .retain(|one| one.path != damage.path || one.position != 0);
             self.report.damages.push(damage);
         }
     }
@@ -278,9 +246,11 @@ impl PartitionCheck<'_> {
         };
         let end = file.len()?;
         let mut walk = Walk::new(file, 0, end, around, &[]).with_places(&extent.places);
+        let mut next_offset = extent.base_offset;
         while let Some(piece) = walk.next()? {
             match piece {
                 Piece::Batch(batch) => {
+                    next_offset = batch.header.next_offset();
                     self.report.batches += 1;
                     self.report.bytes += batch.header.size_in_bytes() as u64;
                     let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
@@ -301,13 +271,14 @@ impl PartitionCheck<'_> {
                     }
                 }
                 Piece::Damage(region) => {
+                    next_offset = region.next_offset;
                     if let Some(check) = &mut crosscheck {
                         check.damaged(region.end, region.next_offset);
                     }
                     let damage = Damage {
                         path: path.to_owned(),
                         position: region.position,
-                        offsets: Some(region.offsets()),
+                        offsets: Some(self.lost_offsets(&region, extent)),
                         reason: region.reason,
                     };
                     let is_unfinished = region.position >= extent.sound_to && region.end == end;
@@ -319,17 +290,35 @@ impl PartitionCheck<'_> {
                 }
             }
         }
+        if let Some(reason) = &extent.is_short {
+            let upper = extent.next_base.or(self.known.synced_end);
+            self.report.damages.push(Damage {
+                offsets: Some(next_offset..upper.unwrap_or(i64::MAX).max(next_offset)),
+                ..Damage::new(path, end, reason)
+            });
+        }
         if let Some(check) = crosscheck {
             self.report.damages.extend(check.finish());
         }
         Ok(())
     }
 
+    /// The offsets of damaged bytes. Of those that no batch follows, what was synced tells the end.
+    fn lost_offsets(&self, region: &Region, extent: &Extent) -> Range<i64> {
+        let Range { start, end } = region.offsets();
+        match self.known.synced_end {
+            Some(synced_end)
+                if end == i64::MAX && !self.known.is_open && region.position < extent.sound_to =>
+            {
+                start..synced_end.max(start)
+            }
+            _ => start..end,
+        }
+    }
+
     fn check_sidecar(
         &mut self,
         base_offset: i64,
-        log: &Path,
-        len: u64,
         indexes: &[PathBuf; 3],
     ) -> io::Result<Option<Sidecar>> {
         let path = self.path(base_offset, SegmentFile::Checksums);
@@ -342,10 +331,6 @@ impl PartitionCheck<'_> {
             }
             return Ok(None);
         };
-        if len < sidecar.log_bytes {
-            let reason = format!("the file ends here, it had {} bytes", sidecar.log_bytes);
-            self.report.damages.push(Damage::new(log, len, reason));
-        }
         for (index, expected) in indexes.iter().zip(&sidecar.indexes) {
             let found = match checksum(self.fs, index) {
                 Ok(found) => found,

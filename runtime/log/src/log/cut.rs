@@ -369,6 +369,7 @@ impl Log {
 
     fn end_at(&self, appender: &mut Appender, end: i64) {
         self.note_cut(end);
+        self.forget_losses_from(end);
         // What the checkpoint says lies higher is not so any more.
         {
             let mut durable = self.durable.lock();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::replay::sync_snapshot;
 use super::{LogCheckpoint, TRUNCATIONS};
 use crate::cleaner::finish_swaps;
+use crate::repair::ACCEPTED_LOSSES;
 use crate::segment::{Segment, SegmentFile, SegmentSizes, Sidecar, Suffix, path_of};
 use crate::store::Shared;
 
@@ -41,6 +42,8 @@ pub(super) struct Listing {
     pub(super) snapshots: Vec<i64>,
     /// There is a file of notes about cuts.
     pub(super) has_notes: bool,
+    /// There is a file of losses that were accepted.
+    pub(super) has_accepted_losses: bool,
 }
 
 /// What a directory has, after files of segments that come or go were dealt with.
@@ -82,7 +85,9 @@ pub(super) fn list_segments(shared: &Shared, dir: &Path) -> io::Result<Listing> 
             SegmentFile::Log | SegmentFile::ProducerSnapshot => {}
         }
     }
-    listing.has_notes = entries.iter().any(|entry| entry.name == TRUNCATIONS);
+    let has = |name| entries.iter().any(|entry| entry.name == name);
+    listing.has_notes = has(TRUNCATIONS);
+    listing.has_accepted_losses = has(ACCEPTED_LOSSES);
     Ok(listing)
 }
 

@@ -18,6 +18,7 @@ use crate::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::journal::Lsn;
 use crate::producer_state::ProducerStates;
+use crate::repair::AcceptedLosses;
 use crate::segment::{Segment, SegmentSizes};
 use crate::store::{Problem, Shared, StoreError};
 
@@ -145,6 +146,7 @@ impl Log {
             replacing: Mutex::new(None),
             durable: Mutex::new(DurablePoint::NOTHING),
             notes: Mutex::default(),
+            accepted: Mutex::default(),
             compaction: Mutex::default(),
             cleaning: Mutex::default(),
             synced: Mutex::default(),
@@ -164,6 +166,10 @@ impl Log {
         let mut listing = list_segments(shared, &dir).map_err(io)?;
         let snapshots = std::mem::take(&mut listing.snapshots);
         let has_notes = listing.has_notes;
+        let accepted = match listing.has_accepted_losses {
+            true => AcceptedLosses::read(&*shared.fs, &dir)?,
+            false => AcceptedLosses::default(),
+        };
         let mut notes = CutNotes::default();
         let captured_to = plan.checkpoint().map(|at| at.recovery_point);
         let mut cut = None;
@@ -208,6 +214,7 @@ impl Log {
         let has_idle_notes = has_notes && notes.is_empty();
         let newest_cut = notes.iter().map(|note| note.lsn).max();
         *log.notes.lock() = notes;
+        *log.accepted.lock() = accepted;
         let missing = log.note_missing(&missing).map_err(io)?;
         let sound_to = match &cut {
             Some(cut) => cut.snapshots_are_sound_to(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Appender, Log, LogCheckpoint};
 use crate::fs::OpenMode;
-use crate::segment::{Piece, Region, Segment, SegmentFile, path_of};
+use crate::segment::{Piece, Region, Segment, SegmentFile, SegmentSizes, path_of};
 use crate::store::Problem;
 
 /// Ends the name of a file with batches that were cut from a log; nothing reads it but people.
@@ -120,20 +120,37 @@ impl Log {
             self.keep_short_or_go_on(appender, active, at, has_more, problems)?;
             return Ok(has_more.then_some((after, 0)));
         }
-        let path = path_of(&self.dir, at.segment_base, SegmentFile::Log);
+        let Some(next) = segments.get(after) else {
+            let gone = self.active_at(at.segment_base);
+            self.keep_short(appender, &gone, at, problems)?;
+            return Ok(None);
+        };
         problems.push(Problem {
             reason: format!(
                 "the file is missing, {} bytes of it were synced: offsets below {} cannot be read",
                 at.segment_size, at.recovery_point
             ),
-            path,
+            path: path_of(&self.dir, at.segment_base, SegmentFile::Log),
             position: 0,
         });
-        if after < segments.len() {
-            return Ok(Some((after, 0)));
-        }
-        appender.active = self.active_at(at.recovery_point);
-        Ok(None)
+        self.insert_gone(at.segment_base, next.base_offset());
+        Ok(Some((after, 0)))
+    }
+
+    /// Lets the offsets of a segment that is gone be answered with an error, up to where the next one begins.
+    fn insert_gone(&self, base_offset: i64, next: i64) {
+        let none = SegmentSizes::default();
+        let gone = Segment::open(&self.shared.open_files, &self.dir, base_offset, none);
+        gone.note_damage(&Region {
+            position: 0,
+            end: 0,
+            first_offset: base_offset,
+            next_offset: next,
+            reason: "the file is missing".to_owned(),
+        });
+        let mut segments = self.segments.write();
+        let after = segments.partition_point(|one| one.base_offset() <= base_offset);
+        segments.insert(after, Arc::new(gone));
     }
 
     fn keep_short_or_go_on(

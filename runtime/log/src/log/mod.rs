@@ -21,6 +21,7 @@ mod places;
 mod positions;
 mod read;
 mod redo;
+mod repair;
 mod replace;
 mod replay;
 mod rescan;
@@ -44,6 +45,7 @@ use crate::LogConfig;
 use crate::epochs::{EpochTable, LeaderEpochs};
 use crate::journal::{FlushListener, Lsn};
 use crate::producer_state::{ProducerEntry, ProducerStates, VerificationGuard};
+use crate::repair::AcceptedLosses;
 use crate::segment::{IndexLimits, Segment};
 use crate::store::{Health, Shared, StoreError};
 
@@ -59,6 +61,7 @@ pub(crate) use load::LoadPlan;
 pub(crate) use places::Placing;
 pub use read::{Isolation, ReadResult};
 pub(crate) use redo::{RedoChange, RedoEntry};
+pub(crate) use replay::marker_in;
 pub(crate) use scrub::Scrubbed;
 pub use stability::LogOffsets;
 pub(crate) use stability::TransactionChange;
@@ -111,6 +114,8 @@ pub struct Log {
     durable: Mutex<DurablePoint>,
     /// Cuts that the node's checkpoint may not have.
     notes: Mutex<CutNotes>,
+    /// Losses that a repair has noted.
+    accepted: Mutex<AcceptedLosses>,
     compaction: Mutex<Compaction>,
     /// Held by a pass of the cleaner, which writes files into the directory.
     cleaning: Mutex<()>,

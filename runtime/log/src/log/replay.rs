@@ -143,7 +143,7 @@ pub(super) fn marker_of(batch: &[u8]) -> Result<Option<(Marker, i32)>, String> {
         .map_err(|error| error.to_string())
 }
 
-pub(super) fn marker_in(batch: &BatchView<'_>) -> Result<Option<(Marker, i32)>, BatchError> {
+pub(crate) fn marker_in(batch: &BatchView<'_>) -> Result<Option<(Marker, i32)>, BatchError> {
     if !batch.header().is_control() {
         return Ok(None);
     }

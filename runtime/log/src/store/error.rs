@@ -9,6 +9,7 @@ use crate::checkpoint::CheckpointError;
 use crate::journal::{JournalError, Lsn};
 use crate::log::LogId;
 use crate::producer_state::SnapshotError;
+use crate::repair::repair_advice;
 
 use super::lost::LostLog;
 use super::survey::{FoundLogs, MetadataFault};
@@ -79,9 +80,10 @@ pub enum StoreError {
     JournalAlone { journal: PathBuf, path: PathBuf },
     /// The node's logs are known, and the log that says what they are is not there.
     #[error(
-        "{} is the directory of a node with partitions, and the cluster's metadata {fault}; nothing was changed. If the partitions are this node's, put {} back from a copy of the disk. If they are another program's, give this node a data directory of its own",
+        "{} is the directory of a node with partitions, and the cluster's metadata {fault}; nothing was changed. If the partitions are this node's, put {} back from a copy of the disk{}. If they are another program's, give this node a data directory of its own",
         dir.display(),
-        path.display()
+        path.display(),
+        last_resort(fault)
     )]
     NoMetadata {
         dir: PathBuf,
@@ -135,6 +137,17 @@ pub enum StoreError {
     Poisoned { reason: String },
     #[error("the store is closed")]
     Closed,
+}
+
+/// Some of the metadata can be given up; what is gone altogether cannot.
+fn last_resort(fault: &MetadataFault) -> String {
+    match fault {
+        MetadataFault::Damaged { path, .. } => {
+            let dir = path.parent().unwrap_or(path);
+            format!("; if there is none, {}", repair_advice(dir))
+        }
+        MetadataFault::Absent { .. } | MetadataFault::Empty { .. } => String::new(),
+    }
 }
 
 /// What to do about a file that cannot be understood.

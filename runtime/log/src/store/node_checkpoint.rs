@@ -73,7 +73,7 @@ impl NodeCheckpoint {
         }
     }
 
-    pub(super) fn get(&self, key: &LogKey) -> Option<&LogCheckpoint> {
+    pub(crate) fn get(&self, key: &LogKey) -> Option<&LogCheckpoint> {
         self.logs.get(key).map(|known| &known.log)
     }
 
