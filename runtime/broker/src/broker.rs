@@ -107,6 +107,8 @@ impl Broker {
         broker.apply_settings();
         broker.groups.start();
         broker.transactions.start();
+        let logs = broker.store.logs();
+        broker.transactions.settle_after_loss(&logs).await;
         Ok(broker)
     }
 

@@ -112,6 +112,8 @@ pub(crate) fn submit_error(error: &SubmitError) -> ErrorCode {
         SubmitError::Quorum(
             QuorumError::Store(_)
             | QuorumError::Read(_)
+            | QuorumError::Damaged { .. }
+            | QuorumError::Missing { .. }
             | QuorumError::Batch { .. }
             | QuorumError::Record { .. },
         ) => ErrorCode::KafkaStorageError,

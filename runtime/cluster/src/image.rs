@@ -168,7 +168,24 @@ impl Image {
         Ok(())
     }
 
-    fn apply(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
+    /// Raises all epochs of partitions and tasks, and the producer ids that count as given away.
+    pub(crate) fn raise_all(&mut self, epochs: i32, producer_ids: i64) {
+        for topic in Arc::make_mut(&mut self.topics).values_mut() {
+            for partition in &mut Arc::make_mut(topic).partitions {
+                partition.leader_epoch = partition.leader_epoch.saturating_add(epochs);
+            }
+        }
+        for task in Arc::make_mut(&mut self.tasks).values_mut() {
+            task.epoch = task.epoch.saturating_add(epochs);
+        }
+        self.next_producer_id = self.next_producer_id.saturating_add(producer_ids);
+    }
+
+    pub(crate) fn set_offset(&mut self, last_offset: i64) {
+        self.offset = Some(last_offset);
+    }
+
+    pub(crate) fn apply(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
         match record {
             MetadataRecord::Broker {
                 node_id,

@@ -2,6 +2,7 @@
 //! It must not know connections, Kafka messages or how a partition's bytes are served; it knows only its own log.
 //! Read `record.rs` first, then `image.rs`, then `metadata.rs`.
 
+mod after_loss;
 pub mod configs;
 mod image;
 mod leadership;

@@ -94,11 +94,28 @@ impl ClusterMetadata {
         }
         let mut image = Image::default();
         let mut removed = HashSet::new();
-        for (offset, records) in batches {
-            removed.extend(records.iter().filter_map(MetadataRecord::removed_topic));
-            image = image
-                .with(&records, offset)
-                .map_err(|source| OpenError::Contradiction { offset, source })?;
+        let mut has_lost_some = false;
+        for batch in batches {
+            let offset = batch.last_offset;
+            removed.extend(
+                batch
+                    .records
+                    .iter()
+                    .filter_map(MetadataRecord::removed_topic),
+            );
+            if batch.lost_before > 0 {
+                has_lost_some = true;
+                image.after_loss(batch.lost_before, batch.first_offset - 1);
+            }
+            if !has_lost_some {
+                image
+                    .advance(&batch.records, offset)
+                    .map_err(|source| OpenError::Contradiction { offset, source })?;
+                continue;
+            }
+            for (record, reason) in image.advance_leniently(&batch.records, offset) {
+                tracing::warn!(offset, ?record, %reason, "a metadata record is left out: what it rests on is lost");
+            }
         }
         ClusterMetadata::start(Box::new(quorum), image, removed, identity).await
     }

@@ -35,8 +35,17 @@ const REPLAY_CHUNK_BYTES: usize = 1 << 20;
 /// Largest decompressed batch of the metadata log; nothing is compressed there, so this only bounds damage.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
-/// A batch of the metadata log: the offset of its last record, and its records.
-pub type StoredBatch = (i64, Vec<MetadataRecord>);
+/// A batch of the metadata log, or what is left of some.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredBatch {
+    /// So many records right before were damaged, and their loss was accepted.
+    pub lost_before: i64,
+    /// Offset of the batch's first record, and of the last one.
+    pub first_offset: i64,
+    pub last_offset: i64,
+    /// None where the log ends with what is lost.
+    pub records: Vec<MetadataRecord>,
+}
 
 /// Where an appended batch ends, and what to wait for until it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +66,18 @@ pub enum QuorumError {
     #[error("the metadata log was not flushed: {0}")]
     Store(#[from] StoreError),
     #[error("the metadata log cannot be read: {0}")]
-    Read(#[from] ReadError),
+    Read(ReadError),
+    #[error("the metadata log is damaged: {source}; put a copy of the file back, or {advice}")]
+    Damaged { source: ReadError, advice: String },
+    #[error(
+        "the metadata log {path:?} has no records of offsets {first} to {last}, and nobody has accepted that: put the \
+         file accepted-losses back, or a copy of the log"
+    )]
+    Missing {
+        path: PathBuf,
+        first: i64,
+        last: i64,
+    },
     #[error("the metadata log {path:?} holds a malformed batch at offset {offset}: {source}")]
     Batch {
         path: PathBuf,
@@ -123,10 +143,13 @@ impl LogQuorum {
         let mut found = Vec::new();
         let offsets = self.log.offsets();
         let mut next = offsets.log_start;
+        // Where the records begin that are lost right before `next`.
+        let mut lost_from = next;
         while next < offsets.high_watermark {
             let read = self
                 .log
-                .read(next, REPLAY_CHUNK_BYTES, Isolation::Uncommitted, true)?;
+                .read(next, REPLAY_CHUNK_BYTES, Isolation::Uncommitted, true)
+                .map_err(|error| self.unreadable(error))?;
             let before = next;
             for batch in batches(&read.bytes) {
                 let damaged = |source| QuorumError::Batch {
@@ -136,6 +159,13 @@ impl LogQuorum {
                 };
                 let batch = batch.map_err(damaged)?;
                 batch.validate(BATCH_BYTES_MAX).map_err(damaged)?;
+                let header = *batch.header();
+                if header.record_count == 0 {
+                    // It stands in the place of what is lost.
+                    next = header.next_offset();
+                    continue;
+                }
+                self.check_accepted(lost_from, header.base_offset)?;
                 let records = batch.records(BATCH_BYTES_MAX).map_err(damaged)?;
                 let mut decoded = Vec::new();
                 for record in records.iter() {
@@ -147,15 +177,57 @@ impl LogQuorum {
                         source,
                     })?);
                 }
-                found.push((batch.header().last_offset(), decoded));
-                next = batch.header().next_offset();
+                found.push(StoredBatch {
+                    lost_before: header.base_offset - lost_from,
+                    first_offset: header.base_offset,
+                    last_offset: header.last_offset(),
+                    records: decoded,
+                });
+                next = header.next_offset();
+                lost_from = next;
             }
             assert!(
                 next > before,
                 "a read below the high watermark returns at least one whole batch"
             );
         }
+        self.check_accepted(lost_from, next)?;
+        if lost_from < next {
+            found.push(StoredBatch {
+                lost_before: next - lost_from,
+                first_offset: next,
+                last_offset: next - 1,
+                records: Vec::new(),
+            });
+        }
         Ok(found)
+    }
+
+    fn unreadable(&self, error: ReadError) -> QuorumError {
+        match error {
+            ReadError::Corrupt { .. } => QuorumError::Damaged {
+                source: error,
+                advice: self.log.repair_advice(),
+            },
+            other => QuorumError::Read(other),
+        }
+    }
+
+    /// This log is never compacted: no offset of it is missing, but where somebody has accepted a loss.
+    fn check_accepted(&self, from: i64, to: i64) -> Result<(), QuorumError> {
+        if from >= to {
+            return Ok(());
+        }
+        let accepted = self.log.accepted_losses();
+        let is_accepted = |offset| accepted.iter().any(|loss| loss.offsets.contains(&offset));
+        match (from..to).find(|offset| !is_accepted(*offset)) {
+            None => Ok(()),
+            Some(first) => Err(QuorumError::Missing {
+                path: self.path.clone(),
+                first,
+                last: to - 1,
+            }),
+        }
     }
 }
 

@@ -81,6 +81,9 @@ async fn describe(context: &RequestContext, group_id: String) -> DescribedGroup 
         }
         Err(error) => DescribedGroup {
             error_code: error.code(),
+            error_message: (context.api_version >= MESSAGE_FROM)
+                .then(|| context.broker.groups().failure_of(&group_id))
+                .flatten(),
             group_id,
             ..DescribedGroup::default()
         },

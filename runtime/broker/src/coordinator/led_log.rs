@@ -11,7 +11,8 @@ use millstream_wire::ErrorCode;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error_codes::{append_error, read_error, store_error};
+use super::LoadError;
+use crate::error_codes::{append_error, store_error};
 
 /// How much of a partition is read at once when it is loaded.
 const LOAD_CHUNK_BYTES: usize = 1024 * 1024;
@@ -134,17 +135,17 @@ impl LedLog {
     }
 
     /// Reads everything from the log's start to its present end. Blocks.
-    pub(crate) fn read_all(&self, mut visit: impl FnMut(Stored)) -> Result<(), ErrorCode> {
+    pub(crate) fn read_all(&self, mut visit: impl FnMut(Stored)) -> Result<(), LoadError> {
         let offsets = self.log.offsets();
         let mut at = offsets.log_start;
         while at < offsets.log_end {
             let read = self
                 .log
                 .read(at, LOAD_CHUNK_BYTES, Isolation::LogEnd, true)
-                .map_err(|error| read_error(&error))?;
+                .map_err(|error| LoadError::unreadable(&self.log, &error))?;
             let before = at;
             for batch in batches(&read.bytes) {
-                let batch = batch.map_err(|_| ErrorCode::CorruptMessage)?;
+                let batch = batch.map_err(LoadError::corrupt)?;
                 if batch.header().next_offset() > at {
                     visit_batch(&batch, at, &mut visit)?;
                     at = batch.header().next_offset();
@@ -163,8 +164,11 @@ fn visit_batch(
     batch: &BatchView<'_>,
     from: i64,
     visit: &mut impl FnMut(Stored),
-) -> Result<(), ErrorCode> {
-    let corrupt = |_| ErrorCode::CorruptMessage;
+) -> Result<(), LoadError> {
+    let corrupt = |error| {
+        let offset = batch.header().base_offset;
+        LoadError::corrupt(format!("the batch of offset {offset}: {error}"))
+    };
     let header = batch.header();
     batch.verify_crc().map_err(corrupt)?;
     let records = batch.records(UNPACKED_BYTES_MAX).map_err(corrupt)?;

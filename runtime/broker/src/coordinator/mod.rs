@@ -4,6 +4,7 @@
 mod broker_ports;
 mod deadlines;
 mod led_log;
+mod load_error;
 mod now;
 mod placement;
 mod ports;
@@ -16,6 +17,7 @@ mod topic_partition;
 pub(crate) use broker_ports::BrokerPorts;
 pub(crate) use deadlines::Deadlines;
 pub(crate) use led_log::{LedLog, Origin, Stored, batch_of};
+pub(crate) use load_error::LoadError;
 pub(crate) use now::Now;
 pub(crate) use placement::partition_for;
 pub(crate) use ports::{BoxFuture, Ports};

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
 
-use super::{LedLog, Ports, partition_for};
+use super::{LedLog, LoadError, Ports, partition_for};
 use crate::InternalTopic;
 
 /// One partition, loaded or not.
@@ -14,6 +14,8 @@ struct Slot<S> {
     /// Held while the partition is being loaded, so that it is read once.
     loading: tokio::sync::Mutex<()>,
     shard: Mutex<Option<S>>,
+    /// Why it could not be loaded, when that was tried.
+    failure: Mutex<Option<String>>,
 }
 
 /// What a coordinator knows, by partition of the topic that keeps it. `S` is what it knows of one partition.
@@ -49,7 +51,7 @@ impl<S: Send + 'static> Shards<S> {
     pub(crate) async fn load(
         &self,
         partition: i32,
-        read: impl FnOnce(LedLog) -> Result<S, ErrorCode> + Send + 'static,
+        read: impl FnOnce(LedLog) -> Result<S, LoadError> + Send + 'static,
     ) -> Result<bool, ErrorCode> {
         self.slots().await?;
         let slot = self.slot(partition).ok_or(ErrorCode::NotCoordinator)?;
@@ -62,16 +64,37 @@ impl<S: Send + 'static> Shards<S> {
         }
         let led = self.ports.led(self.topic.name(), partition);
         let led = led.map_err(coordinator_error)?;
-        let shard = tokio::task::spawn_blocking(move || read(led))
+        let read = tokio::task::spawn_blocking(move || read(led))
             .await
-            .map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
-        *slot.shard.lock() = Some(shard);
-        Ok(true)
+            .map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        match read {
+            Ok(shard) => {
+                *slot.shard.lock() = Some(shard);
+                *slot.failure.lock() = None;
+                Ok(true)
+            }
+            Err(LoadError { code, reason }) => {
+                let mut failure = slot.failure.lock();
+                // Every request tries again, and would say the same.
+                if failure.as_ref() != Some(&reason) {
+                    let topic = self.topic.name();
+                    tracing::error!(topic, partition, %reason, "nothing that this partition keeps can be served");
+                }
+                *failure = Some(reason);
+                Err(code)
+            }
+        }
     }
 
     /// Runs `step` under the partition's lock, if it is loaded.
     pub(crate) fn with<R>(&self, partition: i32, step: impl FnOnce(&mut S) -> R) -> Option<R> {
         self.slot(partition)?.shard.lock().as_mut().map(step)
+    }
+
+    /// Why the partition that keeps what has this name could not be loaded, when that was tried last.
+    pub(crate) fn failure_of(&self, name: &str) -> Option<String> {
+        let partition = partition_for(name, self.partitions().end.max(1));
+        self.slot(partition)?.failure.lock().clone()
     }
 
     fn slot(&self, partition: i32) -> Option<&Slot<S>> {
@@ -86,6 +109,7 @@ impl<S: Send + 'static> Shards<S> {
         let empty = |_| Slot {
             loading: tokio::sync::Mutex::default(),
             shard: Mutex::new(None),
+            failure: Mutex::new(None),
         };
         Ok(self
             .slots
@@ -145,10 +169,15 @@ mod tests {
     #[tokio::test]
     async fn a_partition_that_could_not_be_read_is_read_again() {
         let shards = shards();
-        let failed = shards.load(0, |_| Err(ErrorCode::CorruptMessage)).await;
+        let failed = shards.load(0, |_| Err(LoadError::corrupt("damaged"))).await;
         assert_eq!(failed, Err(ErrorCode::CorruptMessage));
         assert_eq!(shards.with(0, |_| ()), None);
+        let (of_partition_0, of_partition_1) = ("b", "a");
+        let reason = shards.failure_of(of_partition_0);
+        assert_eq!(reason.as_deref(), Some("damaged"));
+        assert_eq!(shards.failure_of(of_partition_1), None);
         assert_eq!(shards.load(0, |_| Ok(7)).await, Ok(true));
+        assert_eq!(shards.failure_of(of_partition_0), None);
         assert_eq!(shards.with(0, |shard| *shard), Some(7));
     }
 

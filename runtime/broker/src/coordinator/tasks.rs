@@ -106,6 +106,8 @@ async fn load_all<C: Background>(coordinator: Weak<C>) {
         };
         match this.load_partition(partition).await {
             Ok(()) | Err(ErrorCode::NotCoordinator) => {}
+            // Whoever could not read it has said why.
+            Err(ErrorCode::CorruptMessage) => {}
             Err(error) => {
                 tracing::error!(topic = C::TOPIC.name(), partition, %error, "a partition cannot be loaded");
             }

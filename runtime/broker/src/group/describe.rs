@@ -57,6 +57,11 @@ impl GroupCoordinator {
         .await
     }
 
+    /// Why the partition of the group could not be read, when that was tried last.
+    pub(crate) fn failure_of(&self, group: &str) -> Option<String> {
+        self.shards.failure_of(group)
+    }
+
     /// All groups of this node, by name.
     pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<GroupListing>, ErrorCode> {
         self.load_all().await?;

@@ -1,12 +1,12 @@
 //! A partition of `__consumer_offsets`, read back when its coordinator starts.
 
-use millstream_wire::{DecodeError, ErrorCode};
+use millstream_wire::DecodeError;
 
 use super::machine::{Group, GroupLimits};
 use super::offsets::{CommittedOffset, PresentTopics};
 use super::shard::{GroupEntry, Shard};
 use super::stored::{self, StoredRecord};
-use crate::coordinator::{LedLog, Now, Origin, Stored, TopicPartition};
+use crate::coordinator::{LedLog, LoadError, Now, Origin, Stored, TopicPartition};
 
 impl Shard {
     /// Reads a partition from its start to its end. Blocks.
@@ -15,7 +15,7 @@ impl Shard {
         limits: GroupLimits,
         present: PresentTopics<'_>,
         now: Now,
-    ) -> Result<Self, ErrorCode> {
+    ) -> Result<Self, LoadError> {
         let mut shard = Self::new(led.clone(), limits);
         let mut failed = None;
         led.read_all(|stored| {
@@ -24,8 +24,8 @@ impl Shard {
             }
         })?;
         if let Some(error) = failed {
-            tracing::error!(log = %led.log.id(), %error, "a record of a group cannot be read");
-            return Err(ErrorCode::CorruptMessage);
+            let reason = format!("a record of a group cannot be read: {error}");
+            return Err(LoadError::corrupt(reason));
         }
         for entry in shard.groups.values_mut() {
             entry.offsets.adopt(present);

@@ -9,13 +9,14 @@ use millstream_wire::ErrorCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::after_loss::{OpenPartitions, lost_to};
 use super::entry::Entry;
 use super::machine::{NO_PRODUCER_ID, Transaction};
 use super::state::TransactionState;
 use super::stored;
 use crate::InternalTopic;
 use crate::coordinator::{
-    Background, Deadlines, LedLog, Now, Ports, Shards, Stored, Tasks, start_background,
+    Background, Deadlines, LedLog, LoadError, Now, Ports, Shards, Stored, Tasks, start_background,
 };
 use crate::group::GroupCoordinator;
 
@@ -147,6 +148,22 @@ impl TransactionCoordinator {
         Ok(())
     }
 
+    /// Where transactions are open, by the loaded ones of so many partitions.
+    pub(super) fn open_partitions(&self, count: i32) -> OpenPartitions {
+        let mut found = OpenPartitions::new();
+        for partition in 0..count {
+            self.shards.with(partition, |shard| {
+                for entry in shard.ids.values() {
+                    let state = entry.lock();
+                    let producer_id = state.transaction.producer_id;
+                    let partitions = state.transaction.partitions.iter().cloned();
+                    found.extend(partitions.map(|partition| (producer_id, partition)));
+                }
+            });
+        }
+        found
+    }
+
     /// Goes on with what a loaded id was in the middle of.
     fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
         let mut state = entry.lock();
@@ -269,15 +286,20 @@ fn expire_entry(entry: &Entry, now_ms: i64, expiration_ms: i64) -> bool {
 }
 
 /// Reads a partition from its start to its end. Blocks.
-fn read_shard(led: LedLog, now_ms: i64) -> Result<Shard, ErrorCode> {
+fn read_shard(led: LedLog, now_ms: i64) -> Result<Shard, LoadError> {
     let mut transactions: HashMap<String, Transaction> = HashMap::new();
     let mut failed = None;
+    let lost_to = lost_to(&led.log);
     led.read_all(|record| {
-        let Stored::Record { key, value, .. } = record else {
+        let Stored::Record { at, key, value, .. } = record else {
             return;
         };
         match stored::read(key, value, now_ms) {
             Ok((id, Some(transaction))) => {
+                let transaction = match at < lost_to {
+                    true => transaction.after_loss(),
+                    false => transaction,
+                };
                 transactions.insert(id, transaction);
             }
             Ok((id, None)) => {
@@ -289,8 +311,8 @@ fn read_shard(led: LedLog, now_ms: i64) -> Result<Shard, ErrorCode> {
         }
     })?;
     if let Some(error) = failed {
-        tracing::error!(log = %led.log.id(), %error, "a record of a transaction cannot be read");
-        return Err(ErrorCode::CorruptMessage);
+        let reason = format!("a record of a transaction cannot be read: {error}");
+        return Err(LoadError::corrupt(reason));
     }
     let mut ids = Ids::with_capacity(transactions.len());
     for (id, transaction) in transactions {

@@ -4,8 +4,9 @@
 //! transitions, `stored` its records. Around them: `entry` is one id with its
 //! lock and its log, `coordinator` finds, loads and times them, `requests` is
 //! what clients and stages ask, `commit` the path from a decision to the last
-//! marker.
+//! marker, `after_loss` what comes of records that a repair has given up.
 
+mod after_loss;
 mod commit;
 mod coordinator;
 mod entry;

@@ -6,6 +6,7 @@ mod crash;
 mod deleted_topics;
 mod held_groups;
 mod power_cut;
+mod repair;
 mod restart;
 mod support;
 mod transactions;
