@@ -13,6 +13,8 @@ pub enum Client {
     Kcat,
     ConfluentKafka,
     ApacheKafka,
+    /// To stop a program at one of its system calls.
+    Strace,
 }
 
 impl Client {
@@ -21,6 +23,7 @@ impl Client {
             Client::Kcat => "MILLSTREAM_TEST_KCAT",
             Client::ConfluentKafka => "MILLSTREAM_TEST_PYTHON",
             Client::ApacheKafka => "MILLSTREAM_TEST_KAFKA_JARS",
+            Client::Strace => "MILLSTREAM_TEST_STRACE",
         }
     }
 

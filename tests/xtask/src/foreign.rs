@@ -1,7 +1,7 @@
-//! The foreign clients that the tests drive: kcat, confluent-kafka in Python, Apache Kafka's own jars.
+//! The foreign clients that the tests drive: kcat, confluent-kafka in Python, Apache Kafka's own jars; and strace.
 //!
-//! What is missing is installed: with apt where we are root (kcat, Java, Maven, Python's venv), with pip into a virtual
-//! environment, with Maven into a cache.
+//! What is missing is installed: with apt where we are root (kcat, Java, Maven, Python's venv, strace), with pip into a
+//! virtual environment, with Maven into a cache.
 //! What cannot be had is left out with a line that says so; with `CI=true` that is an error.
 
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ pub struct Foreign {
     kcat: Option<String>,
     python: Option<PathBuf>,
     kafka_jars: Option<PathBuf>,
+    strace: Option<String>,
     /// Whether a small disk can be mounted, to be filled.
     mounts: Option<()>,
 }
@@ -37,6 +38,9 @@ impl Foreign {
         if let Some(jars) = &self.kafka_jars {
             variables.push(("MILLSTREAM_TEST_KAFKA_JARS", jars.display().to_string()));
         }
+        if let Some(strace) = &self.strace {
+            variables.push(("MILLSTREAM_TEST_STRACE", strace.clone()));
+        }
         if self.mounts.is_some() {
             variables.push(("MILLSTREAM_TEST_MOUNTS", "1".to_owned()));
         }
@@ -51,6 +55,7 @@ pub fn install() -> Result<Foreign> {
         kcat: or_left_out("kcat", kcat())?,
         python: or_left_out("confluent-kafka", python(&cache))?,
         kafka_jars: or_left_out("Apache Kafka", kafka_jars(&cache))?,
+        strace: or_left_out("strace", strace())?,
         mounts: or_left_out("a full disk", mount_and_unmount(&cache))?,
     })
 }
@@ -91,6 +96,18 @@ fn kcat() -> Result<String> {
         apt_install("kcat")?;
     }
     Ok("kcat".to_string())
+}
+
+/// It must be allowed to trace, too.
+fn strace() -> Result<String> {
+    if !succeeds(Command::new("strace").arg("-V")) {
+        apt_install("strace")?;
+    }
+    let traced = ["-f", "-qq", "-e", "trace=none", "true"];
+    if !succeeds(Command::new("strace").args(traced)) {
+        bail!("strace cannot trace a program: containers may forbid it");
+    }
+    Ok("strace".to_string())
 }
 
 fn apt_install(package: &str) -> Result<()> {

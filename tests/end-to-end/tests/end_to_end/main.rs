@@ -8,6 +8,7 @@ mod flights;
 mod kafka_files;
 mod kcat_client;
 mod pages;
+mod repair;
 mod retention;
 mod runs;
 mod scene;

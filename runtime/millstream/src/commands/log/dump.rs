@@ -172,7 +172,7 @@ impl<W: Write> Dump<'_, W> {
                 self.damage(damage)
             }
             FileKind::ProducerSnapshot => self.snapshot(path),
-            FileKind::Checksums => self.text(path),
+            FileKind::Checksums | FileKind::AcceptedLosses => self.text(path),
             _ => self.checkpoint(path, kind).or_else(|error| {
                 self.line(Line::new("damage").with("reason", format!("{error:#}")))
             }),

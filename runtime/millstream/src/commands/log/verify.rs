@@ -9,6 +9,7 @@ use millstream_log::fs::{FileSystem, RealFs};
 use millstream_log::inspect::{self, Damage, Report};
 use serde_json::{Value, json};
 
+use super::repair::{accepted_loss_in, accepted_text};
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::output::{OutputFormat, print_json};
 
@@ -58,6 +59,10 @@ fn print(path: &std::path::Path, report: &Report) {
     for damage in &report.damages {
         println!("{damage}");
     }
+    for (dir, loss) in &report.accepted {
+        let text = accepted_text(loss);
+        println!("given up by a repair: {}: {text}", dir.display());
+    }
     for end in &report.unfinished {
         println!("not damaged, a write that was cut short by a crash: {end}");
     }
@@ -94,6 +99,11 @@ fn document(path: &std::path::Path, report: &Report) -> Value {
         "bytes": report.bytes,
         "journal_entries": report.journal_entries,
         "damages": report.damages.iter().map(damage).collect::<Vec<_>>(),
+        "accepted_losses": report
+            .accepted
+            .iter()
+            .map(|(dir, loss)| accepted_loss_in(dir, loss))
+            .collect::<Vec<_>>(),
         "unfinished": report.unfinished.iter().map(damage).collect::<Vec<_>>(),
     })
 }
