@@ -69,7 +69,7 @@ async fn a_failed_flush_is_not_acknowledged_and_stops_all_writes_but_no_reads() 
     assert!(node.broker.is_ready());
     fs.inject(Fault {
         call: FaultyCall::Sync,
-        path_contains: "journal".to_owned(),
+        path_contains: ".journal".to_owned(),
         nth: 1,
         kind: io::ErrorKind::Other,
     });

@@ -47,6 +47,8 @@ pub(super) struct Opening {
     pub(super) logs: HashMap<LogKey, Arc<Log>>,
     /// Directories of which nothing durable is known so far.
     pub(super) unknown: HashMap<LogKey, LogDir>,
+    /// Directories that have another name by now, and that name.
+    pub(super) aside: HashMap<LogKey, (LogDir, PathBuf)>,
     pub(super) next_incarnation: u64,
     /// The directories of `logs`.
     pub(super) used: HashSet<PathBuf>,
@@ -117,6 +119,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Arc<LogStore>, RecoveryRepo
         checkpoint,
         logs: HashMap::new(),
         unknown: HashMap::new(),
+        aside: HashMap::new(),
         used: HashSet::new(),
         missing: Vec::new(),
         lost,
@@ -333,11 +336,9 @@ impl Opening {
 
     fn set_strays_aside(&mut self) -> Result<(), StoreError> {
         for dir in std::mem::take(&mut self.unknown).into_values() {
-            let aside = stray_name(&dir.path);
-            self.shared
-                .fs
-                .rename(&dir.path, &aside)
-                .map_err(|source| StoreError::io("setting aside", &dir.path, source))?;
+            self.set_aside(dir)?;
+        }
+        for (dir, aside) in std::mem::take(&mut self.aside).into_values() {
             self.report.problems.push(Problem {
                 reason: format!(
                     "neither checkpoint nor journal know this log; it is set aside as {}",
@@ -347,6 +348,17 @@ impl Opening {
                 position: 0,
             });
         }
+        Ok(())
+    }
+
+    /// Gives the directory of a log that nothing has named so far another name.
+    pub(super) fn set_aside(&mut self, dir: LogDir) -> Result<(), StoreError> {
+        let aside = stray_name(&dir.path);
+        self.shared
+            .fs
+            .rename(&dir.path, &aside)
+            .map_err(|source| StoreError::io("setting aside", &dir.path, source))?;
+        self.aside.insert(dir.key(), (dir, aside));
         Ok(())
     }
 

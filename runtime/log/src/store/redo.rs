@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::changes::{check_name, write_log_dir};
+use super::lost::topic_id_in;
 use super::open::{Opening, remove_dir};
 use super::parallel::in_parallel;
+use super::survey::LogDir;
 use super::{LogKey, StoreError, key_of};
 use crate::LogConfig;
 use crate::journal::{EntryKind, EntryRef, Lsn, Redo};
@@ -188,6 +191,7 @@ impl Opening {
         {
             return Err(StoreError::taken(&id, holder.id()));
         }
+        self.make_room(&path, &id)?;
         // Its entries are in the journal, all of them: whatever the directory has is repeated from there.
         remove_dir(&*self.shared.fs, &path)?;
         write_log_dir(&self.shared, &path, key.0)?;
@@ -202,5 +206,29 @@ impl Opening {
         self.logs.insert(key, log);
         self.report.redone_entries += 1;
         Ok(())
+    }
+
+    /// Sets aside what lies where the log `id` is made again, if it is another log's. That one may come later in the
+    /// journal; otherwise its creation did not become durable, or somebody has put it there.
+    fn make_room(&mut self, path: &Path, id: &LogId) -> Result<(), StoreError> {
+        let fs = Arc::clone(&self.shared.fs);
+        if let Some((_, aside)) = self.aside.remove(&(id.topic_id, id.partition)) {
+            remove_dir(&*fs, &aside)?;
+        }
+        let Ok(topic_id) = topic_id_in(&*fs, path)? else {
+            return Ok(());
+        };
+        if topic_id == id.topic_id {
+            return Ok(());
+        }
+        let other = LogDir {
+            id: LogId {
+                topic_id,
+                ..id.clone()
+            },
+            path: path.to_owned(),
+        };
+        self.unknown.remove(&other.key());
+        self.set_aside(other)
     }
 }

@@ -111,7 +111,7 @@ impl Rig {
         for nth in 1..=3 {
             self.fs.inject(Fault {
                 call: FaultyCall::Sync,
-                path_contains: "journal".to_owned(),
+                path_contains: ".journal".to_owned(),
                 nth,
                 kind: std::io::ErrorKind::Other,
             });

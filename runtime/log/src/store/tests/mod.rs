@@ -240,6 +240,34 @@ fn a_directory_that_nothing_durable_knows_is_set_aside_in_journal_mode() {
 }
 
 #[test]
+fn a_directory_that_nothing_durable_knows_is_set_aside_from_the_place_of_a_deleted_log() {
+    let successor = Uuid::from_u128(9);
+    for deletes in [false, true] {
+        let mut rig = Rig::new(FlushMode::Journal);
+        let last = append(&rig.log(0), &["former"]);
+        flush(&rig.store, &last);
+        if deletes {
+            rig.store.delete_log(&id(0).topic_id, 0).unwrap();
+        } else {
+            rig.fs.remove_dir_all(Path::new("/data/flights-0")).unwrap();
+        }
+        // The successor's creation is not in the journal.
+        let path = Path::new("/data/flights-0");
+        write_log_dir(rig.shared(), path, successor).unwrap();
+        rig = rig.kill_and_reopen(1);
+        assert_eq!(rig.report.problems.len(), 1, "{:?}", rig.report.problems);
+        assert!(dirs(&rig.fs).iter().any(|name| name.ends_with("-stray")));
+        assert!(rig.store.get(&successor, 0).is_none());
+        let former = rig.store.get(&id(0).topic_id, 0);
+        assert_eq!(former.is_none(), deletes);
+        if let Some(former) = former {
+            let values = values_from(&former, 0, Isolation::Uncommitted);
+            assert_eq!(values, [(0, "former".to_owned())]);
+        }
+    }
+}
+
+#[test]
 fn the_flush_mode_can_change_after_any_stop() {
     for first in [FlushMode::Os, FlushMode::Journal] {
         for clean in [false, true] {
