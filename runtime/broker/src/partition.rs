@@ -4,7 +4,13 @@
 //! A log is made, or its settings renewed, when its partition is first asked for after its topic's metadata changed;
 //! so a node with ten thousand idle partitions starts at once and keeps no file open for them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, Image, TopicImage};
@@ -24,6 +30,8 @@ pub struct Partitions {
     cluster: Arc<ClusterMetadata>,
     config: Arc<ArcSwap<BrokerConfig>>,
     open: RwLock<HashMap<(Uuid, i32), Partition>>,
+    /// How often the settings of all logs were renewed.
+    settings_version: AtomicU64,
 }
 
 /// A partition that this node leads, under the metadata of one moment.
@@ -78,6 +86,7 @@ impl Partitions {
             cluster,
             config,
             open: RwLock::new(HashMap::new()),
+            settings_version: AtomicU64::new(0),
         }
     }
 
@@ -183,6 +192,12 @@ impl Partitions {
                 partition.settings = Arc::clone(settings);
             }
         }
+        self.settings_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes whenever settings of topics, or of the node for all of them, came into effect.
+    pub fn settings_version(&self) -> u64 {
+        self.settings_version.load(Ordering::Acquire)
     }
 
     /// Closes and removes the logs of a topic that the metadata no longer have.

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::{error_codes::batch_error, topic_settings::TopicSettings};
 
-use refused_records::RecordRules;
 pub(crate) use refused_records::RefusedRecords;
+use refused_records::{RecordRefusal, RecordRules};
 
 /// What a batch may be, besides the topic's settings.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +146,24 @@ fn check_records(
     match refused {
         Some(refused) => Err(refused.into()),
         None => Ok(max_timestamp),
+    }
+}
+
+/// A compacted topic takes no record without a key, whoever appends it: compaction would drop it.
+pub(crate) fn check_keys(
+    batch: &BatchView<'_>,
+    decompressed_bytes_max: usize,
+) -> Result<(), PrepareError> {
+    let records = batch.records(decompressed_bytes_max)?;
+    let mut refused = None;
+    for (index, record) in (0..).zip(records.iter()) {
+        if record?.key.is_none() {
+            RefusedRecords::add(&mut refused, index, RecordRefusal::Keyless, 1);
+        }
+    }
+    match refused {
+        Some(refused) => Err(refused.into()),
+        None => Ok(()),
     }
 }
 

@@ -75,6 +75,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
         self.input(topic, partition)
     }
 
+    /// Changes whenever the settings of topics may have changed: then what a topic takes is looked at again. Cheap, since
+    /// tasks ask for every batch that they work on.
+    fn settings_version(&self) -> u64;
+
     /// A new transaction under the lease. Cheap: nothing is registered before the first data.
     /// A lease has at most one transaction at a time.
     fn begin(
@@ -167,11 +171,29 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// The largest batch that the topic takes, in bytes (`max.message.bytes`).
     pub message_bytes_max: usize,
+    /// Of each key the last record stays (`cleanup.policy` names `compact`), so that a record needs a key.
+    pub compacted: bool,
     /// The topic's settings in effect, by Kafka's names.
     pub settings: BTreeMap<String, String>,
     /// What batches should be compressed with (`compression.type`); none where the topic keeps
     /// what producers send.
     pub compression: Compression,
+}
+
+impl TopicInfo {
+    /// Whether it is the same topic, and takes what it took.
+    pub fn takes_the_same(&self, other: &TopicInfo) -> bool {
+        let facts = |info: &TopicInfo| {
+            (
+                info.id,
+                info.partitions,
+                info.message_bytes_max,
+                info.compacted,
+                info.compression,
+            )
+        };
+        facts(self) == facts(other)
+    }
 }
 
 /// One task: a stage (or a source) on one input partition.
@@ -264,6 +286,9 @@ pub enum PortError {
     /// Another topic may have its name by now: acquire the task anew and look.
     #[error("topic {topic} was deleted while it was in use")]
     Gone { topic: String },
+    /// What the topic takes has changed since the task looked: look again.
+    #[error("the settings of {topic} have changed")]
+    TopicChanged { topic: String },
     #[error(
         "offset {offset} of {topic}-{partition} is not there (the log holds {log_start} to {log_end})"
     )]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use millstream_log::{
     AppendOptions, Appended, Isolation, Log, LogOffsets, ReadResult, TimestampOffset, WatchGuard,
 };
-use millstream_records::BatchHeader;
+use millstream_records::BatchView;
 use millstream_wire::ErrorCode;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -14,7 +14,11 @@ use super::Local;
 use crate::{
     error_codes::{append_error, batch_error, read_error, store_error},
     partition::Partition,
+    prepare::check_keys,
 };
+
+/// A batch that would grow beyond this when it is decompressed is not taken.
+const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// A partition that this node leads.
 #[derive(Clone, Debug)]
@@ -48,7 +52,11 @@ impl Local {
         if !partition.has_enough_replicas() {
             return Err(ErrorCode::NotEnoughReplicas);
         }
-        let header = BatchHeader::parse(batch).map_err(|error| batch_error(&error))?;
+        let view = BatchView::parse(batch).map_err(|error| batch_error(&error))?;
+        let header = *view.header();
+        if partition.settings.log.cleanup.compact {
+            check_keys(&view, DECOMPRESSED_BYTES_MAX).map_err(|error| error.code())?;
+        }
         let mut options = AppendOptions::task(partition.leader_epoch).flush_within(flush_within);
         if header.is_transactional() {
             let (id, epoch) = (header.producer_id, header.producer_epoch);

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millstream_cluster::TopicSpec;
 use millstream_log::Isolation;
+use millstream_records::{BatchBuilder, BatchOptions};
 use millstream_wire::ErrorCode;
 use tokio::{sync::Notify, time::timeout};
 
@@ -88,6 +89,8 @@ async fn the_rules_for_clients_hold_in_process_too() {
         .await
         .unwrap();
     local.ensure_topic("t", None, &[]).await.unwrap();
+    let compacted = [("cleanup.policy".to_owned(), "compact,delete".to_owned())];
+    local.ensure_topic("keys", None, &compacted).await.unwrap();
     let append = async |topic: &str, index: i32, mut bytes: Vec<u8>| {
         let id = local.topic(topic).expect("it was made").id;
         local
@@ -103,6 +106,14 @@ async fn the_rules_for_clients_hold_in_process_too() {
         append("t", 1, batch(&["a"])).await,
         Err(ErrorCode::UnknownTopicOrPartition)
     );
+    // Compaction would drop what has no key.
+    let mut keyless = BatchBuilder::new(BatchOptions::default());
+    keyless.append(0, None, Some(b"a"), []).unwrap();
+    assert_eq!(
+        append("keys", 0, keyless.build().unwrap()).await,
+        Err(ErrorCode::InvalidRecord)
+    );
+    assert_eq!(append("keys", 0, batch(&["a"])).await, Ok(0));
     let mut spoiled = batch(&["a"]);
     *spoiled.last_mut().unwrap() ^= 1;
     assert_eq!(

@@ -5,6 +5,7 @@ mod errors;
 mod input;
 mod transaction;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_broker::{Broker, Local, SyntheticMember, TopicPartition};
@@ -39,25 +40,35 @@ impl LocalEngine {
         }
     }
 
-    fn info(&self, topic: &TopicImage) -> Result<TopicInfo, PortError> {
-        let settings = self.broker.partitions().settings(topic);
-        let partitions = i32::try_from(topic.partitions.len());
+    /// The settings in effect of a topic that has none of its own.
+    pub fn default_settings(&self) -> BTreeMap<String, String> {
+        self.settings_in_effect(&BTreeMap::new())
+    }
+
+    fn settings_in_effect(&self, of_topic: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let config = self.broker.config();
         let effective = EffectiveConfig {
-            topic: &topic.configs,
+            topic: of_topic,
             node: &config.topic_defaults,
         };
         let in_effect = TOPIC_SETTINGS.iter().map(|setting| {
             let value = effective.text(setting.name).into_owned();
             (setting.name.to_owned(), value)
         });
+        in_effect.collect()
+    }
+
+    fn info(&self, topic: &TopicImage) -> Result<TopicInfo, PortError> {
+        let settings = self.broker.partitions().settings(topic);
+        let partitions = i32::try_from(topic.partitions.len());
         Ok(TopicInfo {
             id: topic.id,
             partitions: partitions.map_err(|_| PortError::Refused {
                 reason: format!("{} has too many partitions", topic.name),
             })?,
             message_bytes_max: settings.log.max_message_bytes as usize,
-            settings: in_effect.collect(),
+            settings: self.settings_in_effect(&topic.configs),
+            compacted: settings.log.cleanup.compact,
             compression: settings.compression.unwrap_or(Compression::None),
         })
     }
@@ -197,6 +208,10 @@ impl Engine for LocalEngine {
             .await
             .map_err(|code| port_error(code, Asked::group(group, &lease.member_id)))?;
         Ok(input.noted_in(positions))
+    }
+
+    fn settings_version(&self) -> u64 {
+        self.broker.partitions().settings_version()
     }
 
     async fn begin(&self, lease: &TaskLease) -> Result<LocalTransaction, PortError> {

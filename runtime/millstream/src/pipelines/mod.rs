@@ -70,6 +70,7 @@ pub async fn plan(prepared: &Prepared, broker: &Arc<Broker>, start: Start) -> Ou
     let facts = TopicFacts {
         existing,
         default_partitions: broker.config().num_partitions,
+        defaults: engine.default_settings(),
     };
     let name = prepared.manifest.pipeline.get_ref();
     let pipeline_id = incarnation::pipeline_id(&broker.cluster().image(), name, start);

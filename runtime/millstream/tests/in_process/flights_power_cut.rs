@@ -94,6 +94,7 @@ impl Scene {
         let facts = TopicFacts {
             existing,
             default_partitions: 1,
+            defaults: BTreeMap::new(),
         };
         let described = self.plugins.iter();
         let plugins = described

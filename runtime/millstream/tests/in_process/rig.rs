@@ -283,6 +283,7 @@ pub async fn plan(body: &str, outputs: &[&str], engine: &LocalEngine) -> Result<
     let topics = TopicFacts {
         existing,
         default_partitions: 1,
+        defaults: BTreeMap::new(),
     };
     let plugins = BTreeMap::from([("route".to_owned(), facts)]);
     let plan = Plan::new(&manifest, &plugins, &topics, "p");

@@ -1,6 +1,7 @@
 //! The plan: what a manifest means, given its plugins and the topics that exist. Pure: facts in,
 //! a plan or all mistakes out.
 
+mod compaction;
 mod event_time;
 mod order;
 mod settings;
@@ -55,6 +56,8 @@ pub struct TopicFacts {
     pub existing: BTreeMap<String, TopicInfo>,
     /// Partitions of a topic that is created without a count.
     pub default_partitions: i32,
+    /// The settings of a topic that has none of its own.
+    pub defaults: BTreeMap<String, String>,
 }
 
 /// What to create and what to run. Stages stand in the order in which records flow.

@@ -1,5 +1,8 @@
 //! Manifests, plugins and topics in; plans or mistakes out.
 
+mod compaction;
+mod event_time;
+
 use super::*;
 use std::path::Path;
 
@@ -39,11 +42,21 @@ fn manifest(body: &str) -> Manifest {
     manifest.unwrap()
 }
 
+/// One whose sources may read `tests.rs`, this file.
+fn sources_manifest(body: &str) -> Manifest {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/p.toml");
+    let text = format!("manifest = 1\npipeline = \"p\"\n{body}");
+    let (manifest, report) = Manifest::read_text(&here, text);
+    assert!(report.is_empty(), "{report}");
+    manifest.unwrap()
+}
+
 fn facts(existing: &[(&str, i32)]) -> TopicFacts {
     let info = |partitions| TopicInfo {
         id: uuid::Uuid::nil(),
         partitions,
         message_bytes_max: 1 << 20,
+        compacted: false,
         settings: BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]),
         compression: millstream_records::Compression::None,
     };
@@ -53,6 +66,7 @@ fn facts(existing: &[(&str, i32)]) -> TopicFacts {
             .map(|(name, partitions)| (name.to_string(), info(*partitions)))
             .collect(),
         default_partitions: 1,
+        defaults: BTreeMap::new(),
     }
 }
 
@@ -168,95 +182,6 @@ partitions = 2
         ["flights", "clean", "dead", "late", "ontime"]
     );
     assert!(plan.notices.is_empty());
-}
-
-#[test]
-fn what_a_file_dates_is_not_removed_by_its_age() {
-    // `by` reads what no file has dated; `after` stands before `clean`, against the flow.
-    let body = r#"
-[source.flights]
-file = "tests.rs"
-format = "csv"
-topic = "flights"
-timestamp = { column = "at" }
-[source.plain]
-file = "tests.rs"
-format = "lines"
-topic = "plain"
-[stage.after]
-plugin = "after"
-inputs = "clean"
-outputs = { out = { topic = "after", "retention.ms" = 9 } }
-[stage.clean]
-plugin = "clean"
-inputs = "flights"
-outputs = { out = { topic = "clean", "compression.type" = "zstd" } }
-[stage.by]
-plugin = "by"
-inputs = "plain"
-outputs = "by"
-[stage.join]
-plugin = "join"
-inputs = { left = "plain", right = "clean" }
-outputs = "joined"
-on_error = { reject = "skip" }
-"#;
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/p.toml");
-    let text = format!("manifest = 1\npipeline = \"p\"\n{body}");
-    let (manifest, report) = Manifest::read_text(&here, text);
-    assert!(report.is_empty(), "{report}");
-    let manifest = manifest.unwrap();
-    let over = |existing| {
-        let facts = facts(existing);
-        Plan::new(&manifest, &plugins(&manifest), &facts, "p").unwrap()
-    };
-    let plan = over(&[]);
-    let of = |plan: &Plan, name: &str| {
-        let spec = plan.topics_to_create.iter().find(|spec| spec.name == name);
-        let mut config = spec.unwrap_or_else(|| panic!("{name}")).config.iter();
-        let found = config.find(|(name, _)| name == "retention.ms");
-        found.map(|(_, value)| value.clone())
-    };
-    let kept = Some("-1".to_owned());
-    for (topic, expected) in [
-        ("flights", kept.clone()),
-        ("clean", kept.clone()),
-        ("p.clean.dead", kept.clone()),
-        ("p.after.dead", kept.clone()),
-        ("joined", kept),
-        ("after", Some("9".to_owned())),
-        ("plain", None),
-        ("by", None),
-        ("p.by.dead", None),
-    ] {
-        assert_eq!(of(&plan, topic), expected, "{topic}");
-    }
-    assert_eq!(
-        plan.notices,
-        [
-            "created with retention.ms=-1, since their records have the times of a file (source flights): \
-             flights, clean, p.clean.dead, p.after.dead, joined"
-        ]
-    );
-    // The same is said before a node was asked, in order of name.
-    assert_eq!(
-        notices(&manifest),
-        [
-            "created with retention.ms=-1, since their records have the times of a file (source flights): \
-             clean, flights, joined, p.after.dead, p.clean.dead"
-        ]
-    );
-    // A topic that exists is left as it is, and told of.
-    let plan = over(&[("flights", 1), ("clean", 1), ("plain", 1)]);
-    let (created, existing) = (&plan.notices[0], &plan.notices[1]);
-    assert!(
-        created.ends_with(": p.clean.dead, p.after.dead, joined"),
-        "{created}"
-    );
-    assert!(
-        existing.contains(": clean (5), flights (5); `millstream topic alter"),
-        "{existing}"
-    );
 }
 
 #[test]

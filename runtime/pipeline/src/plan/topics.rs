@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::event_time::{EventTime, RETENTION_MS, UNLIMITED};
 use super::settings::{self, BySetting};
-use super::{TopicFacts, topics_written};
+use super::{TopicFacts, compaction, topics_written};
 use crate::manifest::{IfNoOffset, Manifest, Problem, StageSection};
 use crate::ports::TopicSpec;
 
@@ -45,6 +45,7 @@ pub fn resolve(
     if let Some(facts) = facts {
         settings::compare(&settings, facts, problems);
     }
+    compaction::check(manifest, &settings, facts, problems);
     let mut resolver = Resolver {
         facts,
         settings,

@@ -15,7 +15,7 @@ use super::rows::RowBatch;
 use crate::manifest::SourceSection;
 use crate::plan::SourcePlan;
 use crate::ports::{Engine, PortError, SOURCES_TOPIC};
-use crate::task::outbox::{Outbox, Outgoing, OutputTopic};
+use crate::task::outbox::{Misfit, Outbox, Outgoing, OutputTopic};
 use crate::task::stop::{StopSender, StopSignal};
 use crate::task::writer::{Writer, unbuildable};
 use crate::task::{
@@ -80,6 +80,7 @@ async fn session<E: Engine>(
         .unless_stopped(engine.acquire_task(&context.source.task, None))
         .await??;
     let key = progress::key(&context.source.task);
+    let settings_version = engine.settings_version();
     let topics = vec![
         OutputTopic::find(engine, &context.source.topic).await?,
         OutputTopic::find(engine, SOURCES_TOPIC).await?,
@@ -95,7 +96,13 @@ async fn session<E: Engine>(
     let mut producer = Producer {
         context,
         status,
-        writer: Writer::new(engine.clone(), lease, outbox, context.commit_interval_max),
+        writer: Writer::new(
+            engine.clone(),
+            lease,
+            outbox,
+            context.commit_interval_max,
+            settings_version,
+        ),
         stop,
         key,
         topic_id,
@@ -216,6 +223,7 @@ impl<E: Engine> Producer<'_, E> {
                 }
             };
             self.writer.start_clock();
+            self.writer.check_topics().await?;
             self.put(&batch)?;
             self.writer.send_ready(&mut self.stop).await?;
             produced += batch.len() as u64;
@@ -249,7 +257,12 @@ impl<E: Engine> Producer<'_, E> {
                 let row = batch.end.records - batch.len() as u64 + index as u64 + 1;
                 let file = self.context.source.section.file_text.get_ref();
                 let reason = format!("{file}, row {row}: {misfit}");
-                let advice = "Raise max.message.bytes of the topic, or correct the file";
+                let advice = match misfit {
+                    Misfit::NoKey { .. } => {
+                        "Name a `key` that every row has, or take `compact` out of the topic's cleanup.policy"
+                    }
+                    _ => "Raise max.message.bytes of the topic, or correct the file",
+                };
                 return Err(self.failure(&reason, advice).into());
             }
             outbox.put(RECORDS, &record).map_err(unbuildable)?;

@@ -12,8 +12,8 @@ pub const HEADER_OFFSET: &str = "millstream.dead.offset";
 pub const HEADER_CODE: &str = "millstream.dead.code";
 pub const HEADER_MESSAGE: &str = "millstream.dead.message";
 
-/// The plugin's output could not be sent: too large for its topic, or to a partition that does not
-/// exist. The host's own codes begin at 65,536; a plugin's are its own choice.
+/// The plugin's output could not be sent: too large for its topic, to a partition that does not
+/// exist, or without a key to a compacted topic. The host's own codes begin at 65,536; a plugin's are its own choice.
 pub const CODE_OUTPUT_MISFIT: u32 = 65_536;
 
 /// Why one record was refused, and which it was.

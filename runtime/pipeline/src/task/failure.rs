@@ -95,6 +95,7 @@ pub fn reaction(error: &PortError) -> Reaction {
         PortError::NotLeader { .. }
         | PortError::Unknown { .. }
         | PortError::UnstableOffsets { .. }
+        | PortError::TopicChanged { .. }
         | PortError::Gone { .. } => Reaction::Retry,
         PortError::Fenced { .. } => Reaction::GiveUp,
         PortError::NotFound { .. }
@@ -123,6 +124,7 @@ pub fn advice(error: &PortError) -> &'static str {
         PortError::NotLeader { .. }
         | PortError::Unknown { .. }
         | PortError::UnstableOffsets { .. }
+        | PortError::TopicChanged { .. }
         | PortError::Gone { .. } => "",
     }
 }

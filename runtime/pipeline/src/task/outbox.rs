@@ -6,7 +6,7 @@ use millstream_records::{
 };
 
 use super::partitioner::{Sticky, partition_for_key};
-use crate::ports::{PortError, TaskLease, TopicInfo, TopicRef, Transaction};
+use crate::ports::{Engine, PortError, TaskLease, TopicInfo, TopicRef, Transaction};
 
 /// A batch is closed when it has this many bytes, so that a large transaction leaves in pieces.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -70,6 +70,14 @@ pub enum Misfit {
         partition: i32,
         partitions: i32,
     },
+    #[error(
+        "an output for {topic} has no key, and the topic is compacted (cleanup.policy): only records with a key stay in it"
+    )]
+    NoKey { topic: String },
+    #[error(
+        "the topic {topic} is compacted (cleanup.policy), so that of the refused records with the same key only the last would stay"
+    )]
+    CompactedDeadLetters { topic: String },
     #[error(
         "an output for {topic} has about {size} bytes; the topic takes {max} (max.message.bytes)"
     )]
@@ -154,6 +162,11 @@ impl Outbox {
                 partitions: lanes.topic.info.partitions,
             });
         }
+        if lanes.topic.info.compacted && record.key.is_none() {
+            return Err(Misfit::NoKey {
+                topic: lanes.topic.name.clone(),
+            });
+        }
         let size = record.size_max();
         if size > lanes.topic.info.message_bytes_max {
             return Err(Misfit::TooLarge {
@@ -161,6 +174,38 @@ impl Outbox {
                 size,
                 max: lanes.topic.info.message_bytes_max,
             });
+        }
+        Ok(())
+    }
+
+    /// Could this record be sent as a dead letter?
+    pub fn check_dead_letter<'h, H>(
+        &self,
+        topic: usize,
+        record: &Outgoing<'_, H>,
+    ) -> Result<(), Misfit>
+    where
+        H: Iterator<Item = (&'h [u8], Option<&'h [u8]>)> + Clone,
+    {
+        let facts = &self.topics[topic].topic;
+        if facts.info.compacted {
+            return Err(Misfit::CompactedDeadLetters {
+                topic: facts.name.clone(),
+            });
+        }
+        self.check(topic, record)
+    }
+
+    /// Compares the topics with what the checks believe of them. One that is gone is left to the append.
+    pub async fn check_topics<E: Engine>(&self, engine: &E) -> Result<(), PortError> {
+        for lanes in &self.topics {
+            let known = &lanes.topic;
+            let present = engine.topic(&known.name).await?;
+            if present.is_some_and(|present| !present.takes_the_same(&known.info)) {
+                return Err(PortError::TopicChanged {
+                    topic: known.name.clone(),
+                });
+            }
         }
         Ok(())
     }

@@ -168,7 +168,7 @@ impl Routes {
                     headers: headers.iter().copied(),
                 };
                 outbox
-                    .check(topic, &record)
+                    .check_dead_letter(topic, &record)
                     .map_err(|misfit| RouteError::DeadLetter { offset, misfit })?;
                 outbox.put(topic, &record)?;
                 counts.dead_letters += 1;

@@ -85,6 +85,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
             inputs.push(Input::start(place.clone(), port, seed, *committed, start).await?);
         }
         report_gone(context, &inputs, status);
+        let settings_version = engine.settings_version();
         let (topics, routes) = lay_out(context).await?;
         let outbox = Outbox::new(&lease, topics, partition.unsigned_abs());
         let processor = context.open_processor(partition).await?;
@@ -95,7 +96,13 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
             context,
             status,
             stop,
-            writer: Writer::new(engine.clone(), lease, outbox, context.commit_interval_max),
+            writer: Writer::new(
+                engine.clone(),
+                lease,
+                outbox,
+                context.commit_interval_max,
+                settings_version,
+            ),
             routes,
             inputs,
             turn: 0,
@@ -214,6 +221,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         self.writer.start_clock();
         let mut frame = self.frames.finish();
         loop {
+            self.writer.check_topics().await?;
             let consumed = match self.processor.process(&frame).await {
                 Ok(effects) => {
                     let input = &self.inputs[index];

@@ -26,10 +26,19 @@ pub struct Writer<E: Engine> {
     transaction: Option<E::Transaction>,
     /// When work on the open transaction began.
     began: Option<Instant>,
+    /// The engine's settings when the outbox's topics were compared with them last.
+    settings_version: u64,
 }
 
 impl<E: Engine> Writer<E> {
-    pub fn new(engine: E, lease: TaskLease, outbox: Outbox, interval_max: Duration) -> Self {
+    /// `settings_version`: of before the topics of the outbox were looked at.
+    pub fn new(
+        engine: E,
+        lease: TaskLease,
+        outbox: Outbox,
+        interval_max: Duration,
+        settings_version: u64,
+    ) -> Self {
         Writer {
             engine,
             lease,
@@ -37,7 +46,19 @@ impl<E: Engine> Writer<E> {
             interval_max,
             transaction: None,
             began: None,
+            settings_version,
         }
+    }
+
+    /// Makes sure that the topics take what the checks of the outbox let through. When they have changed, the
+    /// transaction is to be given up: the records that wait in the outbox passed other checks.
+    pub async fn check_topics(&mut self) -> Result<(), PortError> {
+        let version = self.engine.settings_version();
+        if version != self.settings_version {
+            self.outbox.check_topics(&self.engine).await?;
+            self.settings_version = version;
+        }
+        Ok(())
     }
 
     /// Work for a transaction begins now, unless one is under way.
@@ -74,6 +95,10 @@ impl<E: Engine> Writer<E> {
                 }
                 outcome => {
                     self.transaction = Some(transaction);
+                    if let Err(PortError::Refused { .. }) = outcome {
+                        // The checks let it through, so the topic may have changed since.
+                        self.outbox.check_topics(&self.engine).await?;
+                    }
                     return Ok(outcome?);
                 }
             }

@@ -48,6 +48,7 @@ impl MemoryEngine {
             id: state.new_topic_id(),
             partitions,
             message_bytes_max,
+            compacted: false,
             compression,
             settings: BTreeMap::new(),
         };
@@ -56,6 +57,14 @@ impl MemoryEngine {
             info,
         };
         state.topics.insert(name.to_owned(), topic);
+    }
+
+    /// Changes what a topic takes, as a change of its settings does.
+    pub fn alter_topic(&self, name: &str, change: impl FnOnce(&mut TopicInfo)) {
+        let mut state = self.state.lock();
+        let topic = state.topics.get_mut(name).expect("the topic exists");
+        change(&mut topic.info);
+        state.settings_version += 1;
     }
 
     /// Deletes a topic; whoever waits for it hears of it.
@@ -264,6 +273,10 @@ impl MemoryEngine {
             }
             _ => outcome,
         }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.state.lock().settings_version
     }
 
     fn next_fault(&self, step: Step) -> Option<Fault> {

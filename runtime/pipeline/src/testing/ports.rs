@@ -51,6 +51,7 @@ impl Engine for MemoryEngine {
                         id,
                         partitions,
                         message_bytes_max: 1 << 20,
+                        compacted: is_compacted(&spec.config),
                         compression: Compression::None,
                         settings: spec.config.iter().cloned().collect(),
                     },
@@ -111,6 +112,10 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn settings_version(&self) -> u64 {
+        self.version()
+    }
+
     async fn begin(&self, lease: &TaskLease) -> Result<MemoryTransaction, PortError> {
         self.call(Step::Begin, (&lease.transactional_id, -1), |_| Ok(()))
             .await?;
@@ -119,6 +124,11 @@ impl Engine for MemoryEngine {
             lease: lease.clone(),
         })
     }
+}
+
+fn is_compacted(config: &[(String, String)]) -> bool {
+    let policy = config.iter().find(|(name, _)| name == "cleanup.policy");
+    policy.is_some_and(|(_, policy)| policy.contains("compact"))
 }
 
 impl InputPartition for MemoryInput {

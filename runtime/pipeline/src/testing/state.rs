@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use millstream_records::Marker;
+use millstream_records::{BatchView, Marker};
 
 use super::faults::Plan;
 use super::partition::Partition;
@@ -20,6 +20,7 @@ pub struct State {
     next_producer_id: i64,
     next_topic_id: u128,
     pub calls: u64,
+    pub settings_version: u64,
     pub plan: Option<Plan>,
     /// Handles of an earlier incarnation are dead.
     pub incarnation: u64,
@@ -106,6 +107,14 @@ impl State {
     ) -> Result<(), PortError> {
         self.check_present(topic)?;
         self.partition(topic.name, partition)?;
+        let info = &self.topics[topic.name].info;
+        if batch.len() > info.message_bytes_max {
+            let reason = format!("a batch of {} bytes for {}", batch.len(), topic.name);
+            return Err(PortError::Refused { reason });
+        }
+        if info.compacted {
+            check_keys(topic.name, batch)?;
+        }
         let transaction = self.owned(lease)?;
         transaction
             .partitions
@@ -167,4 +176,19 @@ impl State {
         let topic = self.topics.get_mut(topic).ok_or_else(missing)?;
         topic.partitions.get_mut(index).ok_or_else(missing)
     }
+}
+
+/// A compacted topic takes no record without a key.
+fn check_keys(topic: &str, batch: &[u8]) -> Result<(), PortError> {
+    let refused = |reason: String| PortError::Refused { reason };
+    let view = BatchView::parse(batch).map_err(|error| refused(error.to_string()))?;
+    let records = view.records(64 << 20);
+    let records = records.map_err(|error| refused(error.to_string()))?;
+    for record in records.iter() {
+        let record = record.map_err(|error| refused(error.to_string()))?;
+        if record.key.is_none() {
+            return Err(refused(format!("a record without a key for {topic}")));
+        }
+    }
+    Ok(())
 }

@@ -100,6 +100,7 @@ async fn run_guests(engine: &MemoryEngine, stages: &[(&str, Plugin, &str)]) -> S
     let topics = TopicFacts {
         existing: BTreeMap::from([("in".to_owned(), input)]),
         default_partitions: 1,
+        defaults: BTreeMap::new(),
     };
     let plan = Plan::new(&manifest.unwrap(), &facts, &topics, "p").unwrap();
     let metrics = Arc::default();

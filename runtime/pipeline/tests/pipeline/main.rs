@@ -1,5 +1,6 @@
 //! The pipeline over an engine in memory, with plugins that are plain functions and a few real ones.
 
+mod compacted;
 mod deleted_topics;
 mod exactly_once;
 mod failures;

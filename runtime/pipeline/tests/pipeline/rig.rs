@@ -80,6 +80,7 @@ pub async fn plan_at(path: &Path, body: &str, engine: &MemoryEngine, plugins: &P
     let facts = TopicFacts {
         existing,
         default_partitions: 1,
+        defaults: BTreeMap::new(),
     };
     Plan::new(&manifest, &plugins.facts(), &facts, "p").unwrap_or_else(|report| panic!("{report}"))
 }

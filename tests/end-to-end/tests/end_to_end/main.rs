@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod compacted_topics;
 mod confluent;
 mod deleted_topics;
 mod flights;

@@ -39,9 +39,16 @@ pub fn millstream_ok(arguments: &[&str]) -> Result<String> {
 
 /// Produces lines as records without keys.
 pub fn produce(address: &str, topic: &str, lines: &[u8]) -> Result<()> {
+    produce_with(&[topic, "--node", address], lines)
+}
+
+/// Runs `millstream produce` with these words over these lines.
+pub fn produce_with(arguments: &[&str], lines: &[u8]) -> Result<()> {
     let mut produce = Command::new(program())
-        .args(["produce", topic, "--node", address])
+        .arg("produce")
+        .args(arguments)
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .spawn()?;
     let stdin = produce.stdin.take();
     stdin.context("stdin is piped")?.write_all(lines)?;

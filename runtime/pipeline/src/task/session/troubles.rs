@@ -8,6 +8,7 @@ use super::Session;
 use crate::ports::{Engine, PortError};
 use crate::processor::{Processor, ProcessorFactory};
 use crate::task::failure::{Place, Trouble, advice};
+use crate::task::outbox::Misfit;
 use crate::task::route::RouteError;
 use crate::task::writer::unbuildable;
 
@@ -43,7 +44,12 @@ impl<E: Engine, F: ProcessorFactory> Session<'_, E, F> {
             RouteError::DeadLetter { offset, misfit } => (
                 offset,
                 format!("a refused record cannot be sent to the dead letters: {misfit}"),
-                "Raise max.message.bytes of the dead-letter topic",
+                match misfit {
+                    Misfit::CompactedDeadLetters { .. } => {
+                        "Take `compact` out of the cleanup.policy of the dead-letter topic, or name another one"
+                    }
+                    _ => "Raise max.message.bytes of the dead-letter topic",
+                },
             ),
             RouteError::Rejected {
                 offset,
