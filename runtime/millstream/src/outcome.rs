@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use millstream_pipeline::manifest::Report;
+use millstream_pipeline::manifest::{Report, Severity};
 use serde::Serialize;
 
 use crate::output::OutputFormat;
@@ -74,19 +74,7 @@ impl Failure {
 
     fn to_json(&self) -> serde_json::Value {
         let report = self.report_on_manifest();
-        let problems = report.map(|report| {
-            let file = report.source().path.display().to_string();
-            let entries = report.entries().into_iter();
-            let problems = entries.map(|entry| ProblemJson {
-                file: file.clone(),
-                line: entry.line,
-                column: entry.column,
-                message: &entry.problem.message,
-                label: &entry.problem.label,
-                help: entry.problem.help.as_deref(),
-            });
-            problems.collect::<Vec<_>>()
-        });
+        let problems = report.map(problems_json);
         // A report's own text is its problems, which stand beside it.
         let error = match report {
             Some(_) => self.error.to_string(),
@@ -100,9 +88,29 @@ impl Failure {
     }
 }
 
-/// One mistake of a manifest; lines and columns count from 1, and are 0 where the file as a whole is meant.
-#[derive(Serialize)]
-struct ProblemJson<'r> {
+/// The problems of a report, for programs.
+pub fn problems_json(report: &Report) -> Vec<ProblemJson<'_>> {
+    let file = report.source().path.display().to_string();
+    let entries = report.entries().into_iter();
+    let problems = entries.map(|entry| ProblemJson {
+        severity: match entry.problem.severity {
+            Severity::Mistake => "error",
+            Severity::Warning => "warning",
+        },
+        file: file.clone(),
+        line: entry.line,
+        column: entry.column,
+        message: &entry.problem.message,
+        label: &entry.problem.label,
+        help: entry.problem.help.as_deref(),
+    });
+    problems.collect()
+}
+
+/// One problem of a manifest; lines and columns count from 1, and are 0 where the file as a whole is meant.
+#[derive(Debug, Serialize)]
+pub struct ProblemJson<'r> {
+    severity: &'static str,
     file: String,
     line: usize,
     column: usize,
@@ -149,6 +157,7 @@ mod tests {
             "error": "the manifest is refused",
             "kind": "usage",
             "problems": [{
+                "severity": "error",
                 "file": "p.toml",
                 "line": 2,
                 "column": 1,

@@ -1,9 +1,10 @@
 //! The terminal while progress is drawn on it: whatever else is printed goes above the bars.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
 
 use indicatif::MultiProgress;
+use millstream_pipeline::manifest::Report;
 
 /// Drawn on standard error, and nowhere when that is no terminal.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -16,6 +17,14 @@ pub fn bars() -> &'static MultiProgress {
 /// Prints something while the bars are out of the way. It must not print through this module itself.
 pub fn above_bars<T>(print: impl FnOnce() -> T) -> T {
     BARS.suspend(print)
+}
+
+/// Prints the warnings of a manifest on standard error, if there are any.
+pub fn print_warnings(warnings: &Report) {
+    if !warnings.is_empty() {
+        let text = warnings.render(io::stderr().is_terminal());
+        above_bars(|| eprintln!("{text}"));
+    }
 }
 
 /// Writes whole lines above the bars; the part of a line is held until the rest comes, or a flush.

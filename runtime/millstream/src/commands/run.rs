@@ -19,7 +19,7 @@ use crate::node::{Ground, Node, StopSignal, stop_signal};
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::output::OutputFormat;
 use crate::pipelines::{self, PluginArguments, Prepared, Start};
-use crate::screen::above_bars;
+use crate::screen::{above_bars, print_warnings};
 use crate::settings::NodeArguments;
 
 /// How long tasks may take to commit what they have done when the node stops.
@@ -87,6 +87,7 @@ async fn run_on(
     if let Some(topic) = &arguments.print {
         check_printed(node, &plan, topic)?;
     }
+    print_warnings(&prepared.warnings.clone().with(plan.warnings.clone()));
     for notice in &plan.notices {
         above_bars(|| eprintln!("note: {notice}"));
     }

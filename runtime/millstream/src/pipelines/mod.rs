@@ -33,6 +33,8 @@ use topic_settings::NodeTopicSettings;
 /// A manifest with everything that it names, checked as far as that is possible without a node.
 pub struct Prepared {
     pub manifest: Manifest,
+    /// What may not do what its owner means, as far as files tell; the plan has the rest.
+    pub warnings: Report,
     pub plugins: BTreeMap<String, Arc<Plugin>>,
 }
 
@@ -43,7 +45,8 @@ pub async fn prepare(path: &Path, arguments: &PluginArguments) -> Outcome<Prepar
     let Some(manifest) = manifest else {
         return Err(refused(report));
     };
-    report = report.with(check_columns(&manifest));
+    let columns = check_columns(&manifest);
+    report = report.with(columns.clone()).with(plan::warnings(&manifest));
     let mut plugins = BTreeMap::new();
     for effort in [Effort::Read, Effort::Build] {
         let loaded = plugins::load_all(&manifest, effort, arguments).await?;
@@ -51,11 +54,15 @@ pub async fn prepare(path: &Path, arguments: &PluginArguments) -> Outcome<Prepar
         let known = plugins::facts(&plugins);
         let problems = plan::check(&manifest, &known, &NodeTopicSettings);
         report = report.with(loaded.problems).with(problems);
-        if !report.is_empty() {
+        if report.has_mistakes() {
             return Err(refused(report));
         }
     }
-    Ok(Prepared { manifest, plugins })
+    Ok(Prepared {
+        warnings: manifest.report(columns),
+        manifest,
+        plugins,
+    })
 }
 
 /// Plans a prepared manifest over the topics of a node.

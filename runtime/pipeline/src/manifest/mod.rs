@@ -3,6 +3,7 @@
 
 mod config;
 mod document;
+mod on_error;
 mod report;
 mod source;
 mod stage;
@@ -22,11 +23,12 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub use config::ConfigTable;
-pub use report::{Entry, ManifestText, Problem, Report};
+pub use on_error::RejectPolicy;
+pub use report::{Entry, ManifestText, Problem, Report, Severity};
 pub use source::{SourceFormat, SourceSection, TimestampColumn, TimestampFormat};
 pub use stage::{
     DEFAULT_CALL_CPU, DEFAULT_MEMORY_BYTES, Endpoint, IfNoOffset, LimitsSection, PluginRef,
-    RejectPolicy, StageSection,
+    StageSection,
 };
 pub use suggest::{nearest, one_of};
 pub use topic::{Setting, TopicSection};
@@ -138,7 +140,7 @@ fn read_manifest(
         topic::read(name, section)
     });
     let sources = named(&mut root, "source", |name, section| {
-        source::read(name, section, &directory)
+        source::read(name, section, &directory, &fallback_pipeline)
     });
     let stages = named(&mut root, "stage", |name, section| {
         stage::read(name, section, &directory, &fallback_pipeline)

@@ -1,4 +1,4 @@
-//! Mistakes of a manifest, each with its place, all told at once.
+//! Mistakes of a manifest and warnings about it, each with its place, all told at once.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,9 +15,19 @@ pub struct ManifestText {
     pub text: String,
 }
 
-/// One mistake.
+/// How much a problem weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The manifest is refused.
+    Mistake,
+    /// It is taken, but may not do what its owner means.
+    Warning,
+}
+
+/// One mistake, or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    pub severity: Severity,
     /// What is wrong, as a sentence without its place.
     pub message: String,
     /// The offending bytes of the manifest; `None` when the file as a whole is meant.
@@ -31,10 +41,18 @@ pub struct Problem {
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
         Problem {
+            severity: Severity::Mistake,
             message: message.into(),
             span: None,
             label: String::new(),
             help: None,
+        }
+    }
+
+    pub fn warning(message: impl Into<String>) -> Self {
+        Problem {
+            severity: Severity::Warning,
+            ..Problem::new(message)
         }
     }
 
@@ -54,7 +72,7 @@ impl Problem {
     }
 }
 
-/// All mistakes of one manifest, in the order of the file. `Display` is what a person reads,
+/// All mistakes and warnings of one manifest, in the order of the file. `Display` is what a person reads,
 /// [`Report::entries`] what a program does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -75,6 +93,18 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Whether the manifest is refused.
+    pub fn has_mistakes(&self) -> bool {
+        self.count(Severity::Mistake) > 0
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        let problems = self.problems.iter();
+        problems
+            .filter(|problem| problem.severity == severity)
+            .count()
+    }
+
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -83,14 +113,14 @@ impl Report {
         &self.source
     }
 
-    /// This report and further mistakes of the same file.
+    /// This report and further problems of the same file.
     pub fn with(self, more: Vec<Problem>) -> Report {
         let mut problems = self.problems;
         problems.extend(more);
         Report::new(self.source, problems)
     }
 
-    /// Each mistake with its line and column (both from 1; 0 when it has no place).
+    /// Each problem with its line and column (both from 1; 0 when it has no place).
     pub fn entries(&self) -> Vec<Entry<'_>> {
         self.problems
             .iter()
@@ -118,7 +148,11 @@ impl Report {
         let path = self.source.path.display().to_string();
         let mut out = String::new();
         for problem in &self.problems {
-            let mut group = Level::ERROR
+            let level = match problem.severity {
+                Severity::Mistake => Level::ERROR,
+                Severity::Warning => Level::WARNING,
+            };
+            let mut group = level
                 .primary_title(problem.message.clone())
                 .elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
             match &problem.span {
@@ -142,10 +176,26 @@ impl Report {
             out.push_str(&renderer.render(&[group]));
             out.push_str("\n\n");
         }
-        let count = self.problems.len();
-        let noun = if count == 1 { "mistake" } else { "mistakes" };
-        out.push_str(&format!("{path}: {count} {noun}; nothing was changed"));
+        out.push_str(&format!("{path}: {}", self.verdict()));
         out
+    }
+
+    /// `2 mistakes, 1 warning; nothing was changed`
+    fn verdict(&self) -> String {
+        let counted = |severity, noun: &str| match self.count(severity) {
+            0 => None,
+            1 => Some(format!("1 {noun}")),
+            count => Some(format!("{count} {noun}s")),
+        };
+        let mistakes = counted(Severity::Mistake, "mistake");
+        let refused = mistakes.is_some();
+        let warnings = counted(Severity::Warning, "warning");
+        let counts: Vec<String> = mistakes.into_iter().chain(warnings).collect();
+        let counts = counts.join(", ");
+        match refused {
+            true => format!("{counts}; nothing was changed"),
+            false => counts,
+        }
     }
 }
 
@@ -155,7 +205,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// One mistake with its place as numbers.
+/// One problem with its place as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'r> {
     pub line: usize,

@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::check_topic_name;
 use super::document::Section;
+use super::on_error::{self, RejectPolicy};
 use super::report::Problem;
 
 /// One source.
@@ -21,6 +22,11 @@ pub struct SourceSection {
     /// The column (csv) or field (jsonl) whose text becomes the record's key.
     pub key: Option<Spanned<String>>,
     pub timestamp: Option<TimestampColumn>,
+    /// What happens to a row that cannot be used, or that does not fit the topic.
+    pub on_error: RejectPolicy,
+    /// Where such rows go, with [`RejectPolicy::DeadLetter`]; `<pipeline>.source.<name>.dead` unless the manifest names
+    /// it.
+    pub dead_letters: Spanned<String>,
     /// At most so many records per second; `None` as fast as possible.
     pub rate: Option<u64>,
 }
@@ -52,6 +58,7 @@ pub fn read(
     name: Spanned<String>,
     mut section: Section<'_>,
     directory: &Path,
+    pipeline: &str,
 ) -> Option<SourceSection> {
     let problems = section.problems;
     let file_text = section.required_string("file", "file = \"data/flights.csv.zst\"");
@@ -85,6 +92,9 @@ pub fn read(
         .and_then(|topic| check_topic_name(topic, problems));
     let key = section.string("key");
     let timestamp = read_timestamp(&mut section);
+    let default = format!("{pipeline}.source.{}.dead", name.get_ref());
+    let default = Spanned::new(name.span(), default);
+    let on_error = on_error::read(&mut section, RejectPolicy::Fail, default);
     let rate = section
         .integer_in("rate", 1..=1_000_000_000)
         .map(|rate| *rate.get_ref() as u64);
@@ -113,6 +123,7 @@ pub fn read(
             );
         }
     }
+    let on_error = on_error?;
     Some(SourceSection {
         name,
         file_text: file_text?,
@@ -121,6 +132,8 @@ pub fn read(
         topic: topic?,
         key,
         timestamp,
+        on_error: on_error.policy,
+        dead_letters: on_error.dead_letters,
         rate,
     })
 }

@@ -8,9 +8,10 @@ use toml::de::DeValue;
 
 use super::config::ConfigTable;
 use super::document::{Problems, Section, as_choice, as_string, entries, wrong_type};
+use super::on_error::{self, RejectPolicy};
 use super::report::Problem;
 use super::topic::{Setting, setting};
-use super::{check_topic_name, topic_of};
+use super::topic_of;
 
 pub const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 pub const DEFAULT_CALL_CPU: Duration = Duration::from_secs(1);
@@ -60,14 +61,6 @@ pub struct Endpoint {
     pub config: Vec<Setting>,
 }
 
-/// What happens to a record that the plugin refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RejectPolicy {
-    DeadLetter,
-    Skip,
-    Fail,
-}
-
 /// Where a stage begins that never committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfNoOffset {
@@ -103,24 +96,9 @@ pub fn read(
         .value("outputs")
         .map(|value| endpoints("outputs", value, true, problems))
         .unwrap_or_default();
-    let on_reject = read_on_error(&mut section);
-    let dead_letters = section.string("dead_letters");
-    if let (Some(topic), Some(RejectPolicy::Skip | RejectPolicy::Fail)) = (&dead_letters, on_reject)
-    {
-        problems.add(
-            Problem::new("`dead_letters` names a topic that nothing is sent to")
-                .at(topic.span())
-                .label("no use with this `on_error.reject`")
-                .help("leave it out, or set on_error = { reject = \"dead-letter\" }"),
-        );
-    }
-    let dead_letters = match dead_letters {
-        Some(topic) => check_topic_name(topic, problems),
-        None => Some(Spanned::new(
-            name.span(),
-            format!("{pipeline}.{}.dead", name.get_ref()),
-        )),
-    };
+    let default = format!("{pipeline}.{}.dead", name.get_ref());
+    let default = Spanned::new(name.span(), default);
+    let on_error = on_error::read(&mut section, RejectPolicy::DeadLetter, default);
     let if_no_offset = section
         .section("start")
         .and_then(read_start)
@@ -131,13 +109,14 @@ pub fn read(
         None => Some(ConfigTable::empty(name.span())),
     };
     section.finish();
+    let on_error = on_error?;
     Some(StageSection {
         name,
         plugin: plugin?,
         inputs,
         outputs,
-        on_reject: on_reject.unwrap_or(RejectPolicy::DeadLetter),
-        dead_letters: dead_letters?,
+        on_reject: on_error.policy,
+        dead_letters: on_error.dead_letters,
         if_no_offset,
         limits,
         config: config?,
@@ -280,20 +259,6 @@ fn endpoint<'d>(
         topic,
         config,
     })
-}
-
-fn read_on_error(section: &mut Section<'_>) -> Option<RejectPolicy> {
-    let mut table = section.section("on_error")?;
-    let reject = table.choice(
-        "reject",
-        &[
-            ("dead-letter", RejectPolicy::DeadLetter),
-            ("skip", RejectPolicy::Skip),
-            ("fail", RejectPolicy::Fail),
-        ],
-    );
-    table.finish();
-    reject.map(|policy| *policy.get_ref())
 }
 
 fn read_limits(section: &mut Section<'_>) -> LimitsSection {

@@ -2,7 +2,9 @@
 
 /// The candidate nearest to `word`, if it is near enough to be what was meant.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let most = (word.chars().count() / 3).clamp(1, 3);
+    let length = word.chars().count();
+    // Where every letter is another one, nothing was meant.
+    let most = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -59,5 +61,6 @@ mod tests {
         assert_eq!(nearest("Plugin", known), Some("plugin"));
         assert_eq!(nearest("secrets", known), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("a", ["o"]), None);
     }
 }

@@ -299,7 +299,7 @@ fn what_contradicts_itself_is_told() {
         (
             "[stage.s]\nplugin = \"./clean\"\ninputs = \"a\"\non_error = { reject = \"skip\" }\ndead_letters = \"d\"\n",
             vec![
-                "7:16 `dead_letters` names a topic that nothing is sent to (no use with this `on_error.reject`) [leave it out, or set on_error = { reject = \"dead-letter\" }]",
+                "7:16 `dead_letters` names a topic that nothing is sent to (no use with this `on_error`) [leave it out, or set on_error = \"dead-letter\"]",
             ],
         ),
         (

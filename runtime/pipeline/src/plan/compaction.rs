@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::settings::BySetting;
-use super::{TopicFacts, dead_letters};
+use super::{TopicFacts, dead_letters, dead_letters_of};
 use crate::manifest::{Manifest, Problem};
 
 /// The setting that says whether a topic is compacted.
@@ -20,13 +20,18 @@ pub fn check(
     problems: &mut Vec<Problem>,
 ) {
     let topics = Topics { settings, facts };
-    for stage in &manifest.stages {
-        let Some(topic) = dead_letters(stage) else {
-            continue;
-        };
+    let of_stages = manifest.stages.iter().filter_map(dead_letters);
+    let of_sources = manifest.sources.iter();
+    let of_sources =
+        of_sources.filter_map(|source| dead_letters_of(source.on_error, &source.dead_letters));
+    for topic in of_stages.chain(of_sources) {
         problems.extend(topics.dead_letters(topic));
     }
-    for source in manifest.sources.iter().filter(|source| source.key.is_none()) {
+    for source in manifest
+        .sources
+        .iter()
+        .filter(|source| source.key.is_none())
+    {
         let topic = source.topic.get_ref();
         let Some(policy) = topics.compacting_policy(topic) else {
             continue;

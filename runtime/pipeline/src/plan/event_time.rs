@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::TopicFacts;
 use super::settings::BySetting;
-use super::topics_written;
+use super::{topics_fed, topics_written};
 use crate::manifest::{Manifest, SourceSection};
 
 /// The setting that counts a record's age from its timestamp.
@@ -23,7 +23,9 @@ impl<'m> EventTime<'m> {
         let mut fed = BTreeMap::new();
         let sources = manifest.sources.iter();
         for source in sources.filter(|source| source.timestamp.is_some()) {
-            fed.entry(source.topic.get_ref().as_str()).or_insert(source);
+            for topic in topics_fed(source) {
+                fed.entry(topic.get_ref().as_str()).or_insert(source);
+            }
         }
         // Every round adds a topic, so this ends, whatever the order of the stages and even in a cycle of them.
         loop {

@@ -6,6 +6,7 @@ mod event_time;
 mod order;
 mod settings;
 mod topics;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub stages: Vec<StagePlan>,
     /// What the owner should know, though it is no mistake.
     pub notices: Vec<String>,
+    /// What may not do what the owner means, with its places.
+    pub warnings: Vec<Problem>,
 }
 
 /// A source and the topic that it feeds.
@@ -82,6 +85,8 @@ pub struct SourcePlan {
     pub section: SourceSection,
     pub name: String,
     pub topic: String,
+    /// The topic of rows that cannot be used, with [`RejectPolicy::DeadLetter`] only.
+    pub dead_letters: Option<String>,
     pub task: TaskId,
 }
 
@@ -116,6 +121,13 @@ pub struct StageInput {
 pub struct StageOutput {
     pub name: String,
     pub topic: String,
+}
+
+impl SourcePlan {
+    /// Does the source write this topic, be it with dead letters?
+    pub fn writes(&self, topic: &str) -> bool {
+        self.topic == topic || self.dead_letters.as_deref() == Some(topic)
+    }
 }
 
 impl StagePlan {
@@ -155,10 +167,16 @@ pub fn check(
     known: &dyn TopicSettings,
 ) -> Vec<Problem> {
     let mut problems = settings::check(manifest, known);
+    problems.extend(usage::mistakes(manifest));
     bind_all(manifest, plugins, &mut problems);
     let order = order::upstream_first(manifest, &mut problems);
     topics::resolve(manifest, &order, None, &mut problems);
     problems
+}
+
+/// What may not do what the owner means, before a node was asked for its topics.
+pub fn warnings(manifest: &Manifest) -> Vec<Problem> {
+    usage::warnings(manifest, None)
 }
 
 /// What the owner of a sound manifest should know before a node was asked for its topics.
@@ -206,8 +224,9 @@ impl Plan {
         let order = order::upstream_first(manifest, &mut problems);
         let topics = topics::resolve(manifest, &order, Some(facts), &mut problems);
         let complete = bound.len() == manifest.stages.len();
+        let warnings = usage::warnings(manifest, Some(facts));
         if !problems.is_empty() || !complete {
-            return Err(manifest.report(problems));
+            return Err(manifest.report(problems).with(warnings));
         }
         let stages = order
             .iter()
@@ -243,13 +262,18 @@ impl Plan {
             sources,
             stages,
             notices: topics.notices,
+            warnings,
         })
     }
 
     /// The topics that the stages and sources touch, each once, in the order of their flow.
     pub fn topics(&self) -> Vec<&str> {
         let mut out: Vec<&str> = Vec::new();
-        let sources = self.sources.iter().map(|source| source.topic.as_str());
+        let sources = self.sources.iter().flat_map(|source| {
+            [source.topic.as_str()]
+                .into_iter()
+                .chain(source.dead_letters.as_deref())
+        });
         let stages = self.stages.iter().flat_map(|stage| {
             let inputs = stage.inputs.iter().map(|input| input.topic.as_str());
             let outputs = stage.outputs.iter().map(|output| output.topic.as_str());
@@ -270,15 +294,28 @@ fn topics_written(stage: &StageSection) -> impl Iterator<Item = &Spanned<String>
     outputs.chain(dead_letters(stage))
 }
 
+/// The topics that a source writes, dead letters included.
+fn topics_fed(source: &SourceSection) -> impl Iterator<Item = &Spanned<String>> {
+    let dead = dead_letters_of(source.on_error, &source.dead_letters);
+    [&source.topic].into_iter().chain(dead)
+}
+
 /// The dead-letter topic of a stage, if it has one.
 fn dead_letters(stage: &StageSection) -> Option<&Spanned<String>> {
-    (stage.on_reject == RejectPolicy::DeadLetter).then_some(&stage.dead_letters)
+    dead_letters_of(stage.on_reject, &stage.dead_letters)
+}
+
+/// A dead-letter topic, where something is sent to it.
+fn dead_letters_of(policy: RejectPolicy, topic: &Spanned<String>) -> Option<&Spanned<String>> {
+    (policy == RejectPolicy::DeadLetter).then_some(topic)
 }
 
 fn source_plan(section: &SourceSection, pipeline_id: &str) -> SourcePlan {
     let name = section.name.get_ref().clone();
     SourcePlan {
         topic: section.topic.get_ref().clone(),
+        dead_letters: dead_letters_of(section.on_error, &section.dead_letters)
+            .map(|topic| topic.get_ref().clone()),
         task: TaskId {
             pipeline_id: pipeline_id.to_owned(),
             stage: format!("source.{name}"),

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::event_time::{EventTime, RETENTION_MS, UNLIMITED};
 use super::settings::{self, BySetting};
-use super::{TopicFacts, compaction, topics_written};
+use super::{TopicFacts, compaction, dead_letters_of, topics_fed, topics_written};
 use crate::manifest::{IfNoOffset, Manifest, Problem, StageSection};
 use crate::ports::TopicSpec;
 
@@ -62,8 +62,15 @@ pub fn resolve(
         resolver.declared(topic.name.get_ref(), topic.partitions.as_ref(), problems);
     }
     for source in &manifest.sources {
-        refuse_internal(&source.topic, UNWRITABLE, problems);
-        resolver.settle(source.topic.get_ref(), None, None);
+        for topic in topics_fed(source) {
+            refuse_internal(topic, UNWRITABLE, problems);
+        }
+        let topic = source.topic.get_ref();
+        resolver.settle(topic, None);
+        if let Some(dead) = dead_letters_of(source.on_error, &source.dead_letters) {
+            let count = resolver.topics.partitions.get(topic).copied();
+            resolver.settle(dead.get_ref(), count);
+        }
     }
     // Topics of a count taken from the stage that writes them, for comparison with a second one.
     let mut taken: BTreeMap<&str, (&str, i32)> = BTreeMap::new();
@@ -74,7 +81,7 @@ pub fn resolve(
         for topic in topics_written(stage) {
             refuse_internal(topic, UNWRITABLE, problems);
             let name = topic.get_ref().as_str();
-            let settled = resolver.settle(name, count, None);
+            let settled = resolver.settle(name, count);
             let Some(count) = count else { continue };
             if settled {
                 taken.insert(name, (stage.name.get_ref(), count));
@@ -126,12 +133,12 @@ impl Resolver<'_> {
         }
         // A declared topic without a count may still take its writer's.
         if count.is_some() || existing.is_some() {
-            self.settle(name, count.map(|count| *count.get_ref()), None);
+            self.settle(name, count.map(|count| *count.get_ref()));
         }
     }
 
     /// Fixes a topic's count unless it is fixed; true when this call did.
-    fn settle(&mut self, name: &str, count: Option<i32>, notice: Option<String>) -> bool {
+    fn settle(&mut self, name: &str, count: Option<i32>) -> bool {
         if self.topics.partitions.contains_key(name) {
             return false;
         }
@@ -151,7 +158,6 @@ impl Resolver<'_> {
             partitions: Some(count),
             config,
         });
-        self.topics.notices.extend(notice);
         true
     }
 
@@ -196,10 +202,7 @@ impl Resolver<'_> {
                 // It may be read, but is the system's to make.
                 refuse_internal(&input.topic, "does not exist here", problems);
             }
-            let notice = format!(
-                "the topic {name} does not exist and nothing in this pipeline writes it: it is created empty"
-            );
-            self.settle(name, None, Some(notice));
+            self.settle(name, None);
             let Some(&count) = self.topics.partitions.get(name) else {
                 continue;
             };

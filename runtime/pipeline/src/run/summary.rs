@@ -9,7 +9,7 @@ use crate::ports::Engine;
 use crate::task::{Counts, TaskFailure, TaskState};
 
 /// Committed work of a run. Serializes to the JSON that `--output json` prints.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
     pub pipeline: String,
     pub pipeline_id: String,
@@ -17,8 +17,11 @@ pub struct Summary {
     /// Records that entered the pipeline: rows of sources, and records that stages read from topics
     /// which nothing in the pipeline writes.
     pub records_in: u64,
-    /// Records on each topic that a stage writes, dead-letter topics included, in the order of the
-    /// flow.
+    /// Records on each topic through which records enter: those that sources feed, and those that stages read and
+    /// nothing in the pipeline writes.
+    pub inputs: Vec<TopicCount>,
+    /// Records on each topic that a stage writes, dead-letter topics included (those of sources too), in the order of
+    /// the flow.
     pub topics: Vec<TopicCount>,
     pub dead_letters: u64,
     pub skipped: u64,
@@ -39,10 +42,12 @@ pub struct Summary {
 pub struct TopicCount {
     pub topic: String,
     pub records: u64,
+    /// Whether they are dead letters and nothing else.
+    pub dead_letters: bool,
 }
 
 /// One source or stage.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct StageSummary {
     pub name: String,
     pub records_in: u64,
@@ -84,10 +89,6 @@ struct Work {
 
 pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
     let plan = &pipeline.plan;
-    let mut total = Counts::default();
-    let mut records_in = 0;
-    let mut topics: Vec<TopicCount> = Vec::new();
-    let mut all_delays = Histogram::default();
     let part = |part: Part| {
         let mut work = Work::default();
         for task in pipeline.tasks.iter().filter(|task| task.part == part) {
@@ -98,11 +99,23 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
         }
         work
     };
-
+    let written = |topic: &str| {
+        plan.sources.iter().any(|source| source.writes(topic))
+            || plan.stages.iter().any(|stage| stage.writes(topic))
+    };
+    let mut total = Counts::default();
+    let mut records_in = 0;
+    let mut inputs = TopicCounts::default();
+    let mut topics = TopicCounts::default();
+    let mut all_delays = Histogram::default();
     let mut sources = Vec::with_capacity(plan.sources.len());
     for (index, source) in plan.sources.iter().enumerate() {
         let work = part(Part::Source(index));
         records_in += work.counts.records_in;
+        inputs.add(&source.topic, work.counts.records_out.iter().sum());
+        if let Some(dead) = &source.dead_letters {
+            topics.add_dead(dead, work.counts.dead_letters);
+        }
         sources.push(stage_summary(&source.name, &work));
         total.add(&work.counts);
     }
@@ -110,30 +123,18 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
     for (index, stage) in plan.stages.iter().enumerate() {
         let work = part(Part::Stage(index));
         let counts = &work.counts;
-        let written = |topic: &str| {
-            plan.sources.iter().any(|source| source.topic == topic)
-                || plan.stages.iter().any(|stage| stage.writes(topic))
-        };
-        if !stage.inputs.iter().any(|input| written(&input.topic)) {
-            records_in += counts.records_in;
-        }
-        let outputs = stage.outputs.iter().zip(&counts.records_out);
-        for (topic, records) in outputs
-            .map(|(output, records)| (&output.topic, *records))
-            .chain(
-                stage
-                    .dead_letters
-                    .iter()
-                    .map(|dead| (dead, counts.dead_letters)),
-            )
-        {
-            match topics.iter_mut().find(|count| count.topic == *topic) {
-                Some(count) => count.records += records,
-                None => topics.push(TopicCount {
-                    topic: topic.clone(),
-                    records,
-                }),
+        for (index, input) in stage.inputs.iter().enumerate() {
+            if !written(&input.topic) {
+                let records = counts.by_input.get(index).copied().unwrap_or(0);
+                records_in += records;
+                inputs.add(&input.topic, records);
             }
+        }
+        for (output, records) in stage.outputs.iter().zip(&counts.records_out) {
+            topics.add(&output.topic, *records);
+        }
+        if let Some(dead) = &stage.dead_letters {
+            topics.add_dead(dead, counts.dead_letters);
         }
         stages.push(stage_summary(&stage.name, &work));
         all_delays.merge(&work.delays);
@@ -152,7 +153,8 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
         pipeline_id: plan.pipeline_id.clone(),
         elapsed_ms: u64::try_from(pipeline.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         records_in,
-        topics,
+        inputs: inputs.0,
+        topics: topics.0,
         dead_letters: total.dead_letters,
         skipped: total.skipped,
         transactions: total.transactions,
@@ -161,6 +163,34 @@ pub fn summarize<E: Engine>(pipeline: &RunningPipeline<E>) -> Summary {
         sources,
         stages,
         failures: failures.map(ToString::to_string).collect(),
+    }
+}
+
+/// Records by topic, in the order in which topics are met.
+#[derive(Default)]
+struct TopicCounts(Vec<TopicCount>);
+
+impl TopicCounts {
+    fn add(&mut self, topic: &str, records: u64) {
+        self.count(topic, records, false);
+    }
+
+    fn add_dead(&mut self, topic: &str, records: u64) {
+        self.count(topic, records, true);
+    }
+
+    fn count(&mut self, topic: &str, records: u64, dead_letters: bool) {
+        match self.0.iter_mut().find(|count| count.topic == topic) {
+            Some(count) => {
+                count.records += records;
+                count.dead_letters &= dead_letters;
+            }
+            None => self.0.push(TopicCount {
+                topic: topic.to_owned(),
+                records,
+                dead_letters,
+            }),
+        }
     }
 }
 

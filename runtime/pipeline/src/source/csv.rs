@@ -114,6 +114,15 @@ impl CsvRows {
     }
 }
 
+impl CsvRows {
+    /// Takes the row that [`CsvRows::next`] has refused as it stands in the file.
+    pub fn refuse(&mut self, reason: String, batch: &mut RowBatch) {
+        let end = self.reader.position().byte();
+        batch.refuse(without_line_ends(self.reader.get_ref().peek(end)), reason);
+        self.reader.get_mut().claim(end);
+    }
+}
+
 /// Reads the first row; the reader stands behind it.
 fn read_header(file: &str, tape: Tape) -> Result<(csv::Reader<Tape>, Vec<String>), SourceError> {
     let mut reader = csv::ReaderBuilder::new()

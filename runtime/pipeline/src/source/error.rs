@@ -24,6 +24,14 @@ pub enum SourceError {
         position: u64,
         reason: String,
     },
+    /// The file is taken for one of another format.
+    #[error("{file}, row {row}, at byte {position}: the line is longer than {max} bytes")]
+    LongLine {
+        file: String,
+        row: u64,
+        position: u64,
+        max: u64,
+    },
     #[error("{file} has changed since it was read: {reason}")]
     Changed { file: String, reason: String },
 }
@@ -37,7 +45,10 @@ impl SourceError {
                 "Correct the source in the manifest, or the file"
             }
             SourceError::Row { .. } => {
-                "The rows in front of it are produced: correct this one and start again, it goes on there"
+                "The rows in front of it are produced: correct this one and start again, it goes on there; or let `on_error` decide about such rows"
+            }
+            SourceError::LongLine { .. } => {
+                "Is the file of this format? Correct it, or the source in the manifest"
             }
             SourceError::Changed { .. } => {
                 "Put the old file back, or read the new one from its start with `run --fresh`"

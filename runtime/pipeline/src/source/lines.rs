@@ -16,7 +16,9 @@ const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct LineRows {
     file: String,
     reader: BufReader<Tape>,
+    /// The newest line, with its end, and where it ends in the file.
     line: Vec<u8>,
+    end: u64,
     json: bool,
     key: Option<String>,
     timestamp: Option<(String, TimestampFormat)>,
@@ -29,6 +31,7 @@ impl LineRows {
             file: section.file_text.get_ref().clone(),
             reader: BufReader::with_capacity(64 * 1024, tape),
             line: Vec::new(),
+            end: 0,
             json: section.format == SourceFormat::JsonLines,
             key: section.key.as_ref().map(|key| key.get_ref().clone()),
             timestamp: timestamp.map(|t| (t.column.get_ref().clone(), t.format)),
@@ -42,7 +45,7 @@ impl LineRows {
     /// Reads the next row into `batch`; false at the end of the file. Blank lines between JSON
     /// objects are no rows. `row` is its number.
     pub fn next(&mut self, row: u64, batch: &mut RowBatch) -> Result<bool, SourceError> {
-        let (start, end) = loop {
+        let start = loop {
             let start = self.reader.get_ref().position();
             self.line.clear();
             let read = (&mut self.reader)
@@ -52,14 +55,14 @@ impl LineRows {
                     file: self.file.clone(),
                     source,
                 })?;
-            let end = start + read as u64;
+            self.end = start + read as u64;
             if read == 0 {
                 return Ok(false);
             }
             if !self.json || !self.line.trim_ascii().is_empty() {
-                break (start, end);
+                break start;
             }
-            self.reader.get_mut().claim(end);
+            self.reader.get_mut().claim(self.end);
         };
         let at = |reason: String| SourceError::Row {
             file: self.file.clone(),
@@ -67,15 +70,15 @@ impl LineRows {
             position: start,
             reason,
         };
-        let line = match self.line.strip_suffix(b"\n") {
-            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
-            None if self.line.len() as u64 == LINE_BYTES_MAX => {
-                return Err(at(format!(
-                    "the line is longer than {LINE_BYTES_MAX} bytes"
-                )));
-            }
-            None => &self.line,
-        };
+        if self.line.len() as u64 == LINE_BYTES_MAX && !self.line.ends_with(b"\n") {
+            return Err(SourceError::LongLine {
+                file: self.file.clone(),
+                row,
+                position: start,
+                max: LINE_BYTES_MAX,
+            });
+        }
+        let line = without_end(&self.line);
         batch.add(|out| {
             out.extend_from_slice(line);
             let timestamp_field = self.timestamp.as_ref().map(|(name, _)| name.as_str());
@@ -93,7 +96,20 @@ impl LineRows {
             Ok(RowParts { key, timestamp })
         })?;
         // A row that could not be used is not claimed: progress stays in front of it.
-        self.reader.get_mut().claim(end);
+        self.reader.get_mut().claim(self.end);
         Ok(true)
+    }
+
+    /// Takes the row that [`LineRows::next`] has refused as it stands in the file.
+    pub fn refuse(&mut self, reason: String, batch: &mut RowBatch) {
+        batch.refuse(without_end(&self.line), reason);
+        self.reader.get_mut().claim(self.end);
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    match line.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => line,
     }
 }

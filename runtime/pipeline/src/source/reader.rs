@@ -8,7 +8,7 @@ use super::error::SourceError;
 use super::lines::LineRows;
 use super::rows::{Checkpoint, RowBatch};
 use super::tape::{self, Tape};
-use crate::manifest::{SourceFormat, SourceSection};
+use crate::manifest::{RejectPolicy, SourceFormat, SourceSection};
 
 /// Rows of one batch, at most.
 const ROWS_MAX: usize = 4096;
@@ -19,7 +19,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 pub struct RowReader {
     file: String,
     rows: Rows,
+    /// Rows read, those that cannot be used among them.
     records: u64,
+    /// A row that cannot be used is handed out as such, and does not end the reading.
+    goes_on: bool,
     /// What stopped the batch before, which was handed out first.
     failed: Option<SourceError>,
 }
@@ -48,6 +51,7 @@ impl RowReader {
             file,
             rows,
             records: 0,
+            goes_on: section.on_error != RejectPolicy::Fail,
             failed: None,
         })
     }
@@ -62,21 +66,20 @@ impl RowReader {
             reason,
         };
         let mut rows = RowBatch::default();
+        let mut refused = None;
+        // Rows that could not be used may have been passed over then, whatever `on_error` says now.
+        let goes_on = std::mem::replace(&mut self.goes_on, true);
         while self.records < from.records {
-            let more = match self.next(&mut rows) {
-                Ok(more) => more,
-                Err(SourceError::Row { row, reason, .. }) => {
-                    return Err(changed(format!("row {row} was sound before: {reason}")));
-                }
-                Err(error) => return Err(error),
-            };
-            if !more {
+            if !self.next(&mut rows)? {
                 let (had, has) = (from.records, self.records);
                 return Err(changed(format!(
                     "it had {had} rows or more, now it has {has}"
                 )));
             }
-            if rows.bytes() > BATCH_BYTES {
+            if refused.is_none() {
+                refused = rows.last_refused().map(str::to_owned);
+            }
+            if rows.bytes() > BATCH_BYTES || rows.len() >= ROWS_MAX {
                 rows = RowBatch::default();
             }
         }
@@ -86,10 +89,12 @@ impl RowReader {
                 from.records
             )));
         }
+        self.goes_on = goes_on;
         let here = self.checkpoint();
         if here != *from {
+            let hint = refused.map_or(String::new(), |reason| format!(" ({reason})"));
             return Err(changed(format!(
-                "its first {} rows are not what they were",
+                "its first {} rows are not what they were{hint}",
                 from.records
             )));
         }
@@ -124,9 +129,25 @@ impl RowReader {
 
     fn next(&mut self, batch: &mut RowBatch) -> Result<bool, SourceError> {
         let row = self.records + 1;
-        let more = match &mut self.rows {
-            Rows::Csv(rows) => rows.next(row, batch)?,
-            Rows::Lines(rows) => rows.next(row, batch)?,
+        let read = match &mut self.rows {
+            Rows::Csv(rows) => rows.next(row, batch),
+            Rows::Lines(rows) => rows.next(row, batch),
+        };
+        let more = match read {
+            Err(SourceError::Row {
+                row,
+                position,
+                reason,
+                ..
+            }) if self.goes_on => {
+                let reason = format!("row {row}, at byte {position}: {reason}");
+                match &mut self.rows {
+                    Rows::Csv(rows) => rows.refuse(reason, batch),
+                    Rows::Lines(rows) => rows.refuse(reason, batch),
+                }
+                true
+            }
+            outcome => outcome?,
         };
         self.records += u64::from(more);
         Ok(more)

@@ -18,6 +18,19 @@ struct Row {
     key: Option<Range<usize>>,
     value: Range<usize>,
     timestamp: Option<i64>,
+    /// Why the row cannot be used; its value is what stands in the file.
+    refused: Option<String>,
+}
+
+/// A row as the task sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct RowView<'b> {
+    pub key: Option<&'b [u8]>,
+    pub value: &'b [u8],
+    /// Epoch milliseconds; `None`: the moment when it is produced.
+    pub timestamp: Option<i64>,
+    /// Why the row cannot be used; its value is what stands in the file.
+    pub refused: Option<&'b str>,
 }
 
 /// How far a file was read: at the end of a row.
@@ -55,10 +68,24 @@ impl RowBatch {
             key,
             value,
             timestamp: parts.timestamp,
+            refused: None,
         });
         Ok(())
     }
 
+    /// Adds a row that cannot be used, as it stands in the file.
+    pub fn refuse(&mut self, row: &[u8], reason: String) {
+        let start = self.data.len();
+        self.data.extend_from_slice(row);
+        self.rows.push(Row {
+            key: None,
+            value: start..self.data.len(),
+            timestamp: None,
+            refused: Some(reason),
+        });
+    }
+
+    /// All rows, those that cannot be used among them.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -68,12 +95,18 @@ impl RowBatch {
         self.data.len()
     }
 
-    /// (key, value, timestamp) of each row.
-    pub fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, &[u8], Option<i64>)> {
-        self.rows.iter().map(|row| {
-            let key = row.key.clone().map(|range| &self.data[range]);
-            (key, &self.data[row.value.clone()], row.timestamp)
+    pub fn iter(&self) -> impl Iterator<Item = RowView<'_>> {
+        self.rows.iter().map(|row| RowView {
+            key: row.key.clone().map(|range| &self.data[range]),
+            value: &self.data[row.value.clone()],
+            timestamp: row.timestamp,
+            refused: row.refused.as_deref(),
         })
+    }
+
+    /// Why the newest row cannot be used, if that is so.
+    pub fn last_refused(&self) -> Option<&str> {
+        self.rows.last()?.refused.as_deref()
     }
 }
 

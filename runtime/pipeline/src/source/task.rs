@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::error::SourceError;
 use super::progress::{self, FileStamp, Progress};
 use super::reader::RowReader;
-use super::rows::RowBatch;
-use crate::manifest::SourceSection;
+use super::rows::{RowBatch, RowView};
+use crate::manifest::{RejectPolicy, SourceSection};
 use crate::plan::SourcePlan;
 use crate::ports::{Engine, PortError, SOURCES_TOPIC};
+use crate::task::dead_letter::{CODE_OUTPUT_MISFIT, CODE_UNUSABLE_ROW, Refusal};
 use crate::task::outbox::{Misfit, Outbox, Outgoing, OutputTopic};
 use crate::task::stop::{StopSender, StopSignal};
 use crate::task::writer::{Writer, unbuildable};
@@ -26,9 +27,10 @@ use crate::task::{
 const BATCHES_AHEAD: usize = 2;
 /// A paced source hands out its rows this often, or one by one when they are rarer.
 const PACE: Duration = Duration::from_millis(5);
-/// Where the source's records and its progress stand in the outbox.
+/// Where the source's topics stand in the outbox; dead letters only with the policy that sends them.
 const RECORDS: usize = 0;
 const PROGRESS: usize = 1;
+const DEAD_LETTERS: usize = 2;
 
 /// What the task of a source needs.
 pub struct SourceContext<E: Engine> {
@@ -81,10 +83,13 @@ async fn session<E: Engine>(
         .await??;
     let key = progress::key(&context.source.task);
     let settings_version = engine.settings_version();
-    let topics = vec![
+    let mut topics = vec![
         OutputTopic::find(engine, &context.source.topic).await?,
         OutputTopic::find(engine, SOURCES_TOPIC).await?,
     ];
+    if let Some(dead) = &context.source.dead_letters {
+        topics.push(OutputTopic::find(engine, dead).await?);
+    }
     let topic_id = topics[RECORDS].info.id;
     let mut known = stop.unless_stopped(progress::read(engine, &key)).await??;
     if let Some(progress) = known.take_if(|progress| progress.is_of_another_topic(topic_id)) {
@@ -106,7 +111,7 @@ async fn session<E: Engine>(
         stop,
         key,
         topic_id,
-        pending: 0,
+        pending: Counts::none(0, 1),
         newest: None,
     };
     if let Some(progress) = &mut known
@@ -190,8 +195,8 @@ struct Producer<'s, E: Engine> {
     key: String,
     /// The topic that is fed.
     topic_id: Uuid,
-    /// Rows of the open transaction.
-    pending: u64,
+    /// Work of the open transaction.
+    pending: Counts,
     /// Progress behind them.
     newest: Option<Progress>,
 }
@@ -242,32 +247,15 @@ impl<E: Engine> Producer<'_, E> {
     }
 
     fn put(&mut self, batch: &RowBatch) -> Result<(), Trouble> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_millis() as i64);
-        for (index, (key, value, timestamp)) in batch.iter().enumerate() {
-            let record = Outgoing {
-                partition: None,
-                timestamp: timestamp.unwrap_or(now),
-                key,
-                value: Some(value),
-                headers: std::iter::empty(),
-            };
-            let outbox = &mut self.writer.outbox;
-            if let Err(misfit) = outbox.check(RECORDS, &record) {
-                let row = batch.end.records - batch.len() as u64 + index as u64 + 1;
-                let file = self.context.source.section.file_text.get_ref();
-                let reason = format!("{file}, row {row}: {misfit}");
-                let advice = match misfit {
-                    Misfit::NoKey { .. } => {
-                        "Name a `key` that every row has, or take `compact` out of the topic's cleanup.policy"
-                    }
-                    _ => "Raise max.message.bytes of the topic, or correct the file",
-                };
-                return Err(self.failure(&reason, advice).into());
+        let now = now_ms();
+        let first = batch.end.records - batch.len() as u64 + 1;
+        for (number, row) in (first..).zip(batch.iter()) {
+            match row.refused {
+                Some(reason) => self.refuse(number, row, now, (CODE_UNUSABLE_ROW, reason))?,
+                None => self.put_row(number, row, now)?,
             }
-            outbox.put(RECORDS, &record).map_err(unbuildable)?;
         }
-        self.pending += batch.len() as u64;
+        self.pending.records_in += batch.len() as u64;
         let section = &self.context.source.section;
         let stamp = match batch.last {
             true => FileStamp::of(&section.file).ok(),
@@ -282,6 +270,89 @@ impl<E: Engine> Producer<'_, E> {
         Ok(())
     }
 
+    fn put_row(&mut self, number: u64, row: RowView<'_>, now: i64) -> Result<(), Trouble> {
+        let record = Outgoing {
+            partition: None,
+            timestamp: row.timestamp.unwrap_or(now),
+            key: row.key,
+            value: Some(row.value),
+            headers: std::iter::empty(),
+        };
+        let outbox = &mut self.writer.outbox;
+        match outbox.check(RECORDS, &record) {
+            Ok(()) => {
+                outbox.put(RECORDS, &record).map_err(unbuildable)?;
+                self.pending.records_out[0] += 1;
+                Ok(())
+            }
+            Err(misfit) if self.on_error() == RejectPolicy::Fail => {
+                Err(self.misfit(number, "", &misfit).into())
+            }
+            Err(misfit) => {
+                let message = misfit.to_string();
+                self.refuse(number, row, now, (CODE_OUTPUT_MISFIT, &message))
+            }
+        }
+    }
+
+    /// A row that cannot be used, or does not fit its topic, by a policy that goes on.
+    fn refuse(
+        &mut self,
+        number: u64,
+        row: RowView<'_>,
+        now: i64,
+        (code, message): (u32, &str),
+    ) -> Result<(), Trouble> {
+        if self.on_error() == RejectPolicy::Skip {
+            self.pending.skipped += 1;
+            return Ok(());
+        }
+        let source = &self.context.source;
+        let refusal = Refusal {
+            pipeline: &self.context.pipeline,
+            stage: &source.task.stage,
+            topic: source.section.file_text.get_ref(),
+            partition: 0,
+            offset: i64::try_from(number).unwrap_or(i64::MAX),
+            code,
+            message,
+        };
+        let values = refusal.values();
+        let record = Outgoing {
+            partition: None,
+            timestamp: row.timestamp.unwrap_or(now),
+            key: row.key,
+            value: Some(row.value),
+            headers: values.headers(),
+        };
+        let outbox = &mut self.writer.outbox;
+        if let Err(misfit) = outbox.check_dead_letter(DEAD_LETTERS, &record) {
+            let what = "it cannot be sent to the dead letters: ";
+            return Err(self.misfit(number, what, &misfit).into());
+        }
+        outbox.put(DEAD_LETTERS, &record).map_err(unbuildable)?;
+        self.pending.dead_letters += 1;
+        Ok(())
+    }
+
+    fn on_error(&self) -> RejectPolicy {
+        self.context.source.section.on_error
+    }
+
+    fn misfit(&self, row: u64, what: &str, misfit: &Misfit) -> TaskFailure {
+        let file = self.context.source.section.file_text.get_ref();
+        let advice = match misfit {
+            Misfit::NoKey { .. } => {
+                "Name a `key` that every row has, or take `compact` out of the topic's cleanup.policy"
+            }
+            Misfit::CompactedDeadLetters { .. } => {
+                "Take `compact` out of the topic's cleanup.policy, or name another one as `dead_letters`"
+            }
+            _ => "Raise max.message.bytes of the topic, or correct the file",
+        };
+        self.failure(&format!("{file}, row {row}: {what}{misfit}"), advice)
+    }
+
     /// Commits the rows of the open transaction together with the progress behind them.
     async fn commit(&mut self) -> Result<(), Trouble> {
         let Some(progress) = self.newest.take() else {
@@ -290,9 +361,7 @@ impl<E: Engine> Producer<'_, E> {
         let value = progress.to_json();
         let record = Outgoing {
             partition: Some(progress::PARTITION),
-            timestamp: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |now| now.as_millis() as i64),
+            timestamp: now_ms(),
             key: Some(self.key.as_bytes()),
             value: Some(&value),
             headers: std::iter::empty(),
@@ -300,19 +369,19 @@ impl<E: Engine> Producer<'_, E> {
         let outbox = &mut self.writer.outbox;
         outbox.put(PROGRESS, &record).map_err(unbuildable)?;
         self.writer.commit(&[], &mut self.stop).await?;
-        let counts = Counts {
-            records_in: self.pending,
-            records_out: vec![self.pending],
-            ..Counts::default()
-        };
+        let counts = self.pending.take();
         self.status.committed(&counts, &[], |_| {});
-        self.pending = 0;
         Ok(())
     }
 
     fn failure(&self, reason: &str, advice: &str) -> TaskFailure {
         self.context.failure(reason.to_owned(), advice.to_owned())
     }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_millis() as i64)
 }
 
 impl<E: Engine> SourceContext<E> {

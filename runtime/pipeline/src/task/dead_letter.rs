@@ -16,11 +16,15 @@ pub const HEADER_MESSAGE: &str = "millstream.dead.message";
 /// exist, or without a key to a compacted topic. The host's own codes begin at 65,536; a plugin's are its own choice.
 pub const CODE_OUTPUT_MISFIT: u32 = 65_536;
 
+/// A row of a source's file cannot be used: it does not parse, or lacks what the manifest names.
+pub const CODE_UNUSABLE_ROW: u32 = 65_537;
+
 /// Why one record was refused, and which it was.
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal<'r> {
     pub pipeline: &'r str,
     pub stage: &'r str,
+    /// Where it stands; of a source's row the file as the manifest names it, 0, and the row's number from 1.
     pub topic: &'r str,
     pub partition: i32,
     pub offset: i64,
@@ -30,8 +34,8 @@ pub struct Refusal<'r> {
 
 impl Refusal<'_> {
     /// The headers' values in the order of [`NAMES`].
-    pub fn values(&self) -> [String; 7] {
-        [
+    pub fn values(&self) -> Values {
+        Values([
             self.pipeline.to_owned(),
             self.stage.to_owned(),
             self.topic.to_owned(),
@@ -39,12 +43,23 @@ impl Refusal<'_> {
             self.offset.to_string(),
             self.code.to_string(),
             self.message.to_owned(),
-        ]
+        ])
+    }
+}
+
+/// The values of a dead letter's headers.
+pub struct Values([String; 7]);
+
+impl Values {
+    /// The headers that a dead letter has behind its own.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        let named = NAMES.iter().zip(&self.0);
+        named.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())))
     }
 }
 
 /// The headers' names in their order.
-pub const NAMES: [&str; 7] = [
+const NAMES: [&str; 7] = [
     HEADER_PIPELINE,
     HEADER_STAGE,
     HEADER_TOPIC,

@@ -4,7 +4,7 @@ use millstream_plugin_host::frames::{CODE_UNAVAILABLE, EventsView};
 use millstream_plugin_host::{Effects, OutcomeKind, Output, Outputs};
 use millstream_records::BuildError;
 
-use super::dead_letter::{CODE_OUTPUT_MISFIT, NAMES, Refusal};
+use super::dead_letter::{CODE_OUTPUT_MISFIT, Refusal};
 use super::frames::EventAt;
 use super::outbox::{Misfit, Outbox, Outgoing};
 use super::status::Counts;
@@ -156,10 +156,7 @@ impl Routes {
                     .expect("the host's own frame can be read");
                 let values = refusal.values();
                 let own = event.headers.iter().flatten().map(|h| (h.name, h.value));
-                let added = NAMES.iter().zip(&values);
-                let headers: Vec<_> = own
-                    .chain(added.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes()))))
-                    .collect();
+                let headers: Vec<_> = own.chain(values.headers()).collect();
                 let record = Outgoing {
                     partition: Some(from.partition % partitions),
                     timestamp: at.timestamp,

@@ -90,8 +90,7 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         let outbox = Outbox::new(&lease, topics, partition.unsigned_abs());
         let processor = context.open_processor(partition).await?;
         status.started(&committed);
-        let mut counts = Counts::default();
-        counts.records_out.resize(stage.outputs.len(), 0);
+        let counts = Counts::none(stage.inputs.len(), stage.outputs.len());
         Ok(Session {
             context,
             status,
@@ -231,7 +230,9 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
                         events: &self.frames.events,
                     };
                     let outbox = &mut self.writer.outbox;
+                    let before = self.counts.records_in;
                     let routed = self.routes.apply(&effects, from, outbox, &mut self.counts);
+                    self.counts.by_input[index] += self.counts.records_in - before;
                     let consumed = effects.consumed();
                     drop(effects);
                     self.status.spent(self.processor.last_call_cpu());
@@ -287,15 +288,12 @@ impl<'t, E: Engine, F: ProcessorFactory> Session<'t, E, F> {
         let now = Instant::now();
         let done: Vec<i64> = self.inputs.iter().map(|input| input.done).collect();
         let inputs = &mut self.inputs;
-        self.status.committed(&self.counts, &done, |histogram| {
+        let counts = self.counts.take();
+        self.status.committed(&counts, &done, |histogram| {
             for input in inputs {
                 input.commit(now, histogram);
             }
         });
-        self.counts = Counts {
-            records_out: vec![0; self.counts.records_out.len()],
-            ..Counts::default()
-        };
         self.commits += 1;
         Ok(())
     }

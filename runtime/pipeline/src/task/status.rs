@@ -29,6 +29,8 @@ pub enum TaskState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     pub records_in: u64,
+    /// Of these by input, in the order of the stage's inputs; a source has none.
+    pub by_input: Vec<u64>,
     /// By output, in the order of the stage's outputs (a source has one).
     pub records_out: Vec<u64>,
     pub dead_letters: u64,
@@ -37,17 +39,37 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// No work, of so many inputs and outputs.
+    pub fn none(inputs: usize, outputs: usize) -> Counts {
+        Counts {
+            by_input: vec![0; inputs],
+            records_out: vec![0; outputs],
+            ..Counts::default()
+        }
+    }
+
+    /// Takes what was counted, and begins anew.
+    pub fn take(&mut self) -> Counts {
+        let none = Counts::none(self.by_input.len(), self.records_out.len());
+        std::mem::replace(self, none)
+    }
+
     pub fn add(&mut self, other: &Counts) {
         self.records_in += other.records_in;
-        if self.records_out.len() < other.records_out.len() {
-            self.records_out.resize(other.records_out.len(), 0);
-        }
-        for (mine, theirs) in self.records_out.iter_mut().zip(&other.records_out) {
-            *mine += theirs;
-        }
+        add_each(&mut self.by_input, &other.by_input);
+        add_each(&mut self.records_out, &other.records_out);
         self.dead_letters += other.dead_letters;
         self.skipped += other.skipped;
         self.transactions += other.transactions;
+    }
+}
+
+fn add_each(mine: &mut Vec<u64>, theirs: &[u64]) {
+    if mine.len() < theirs.len() {
+        mine.resize(theirs.len(), 0);
+    }
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
     }
 }
 

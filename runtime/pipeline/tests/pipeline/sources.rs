@@ -1,62 +1,16 @@
 //! Files as sources: what becomes of their rows, and that each counts once.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use millstream_pipeline::manifest::{Entry, Manifest};
-use millstream_pipeline::plan::Plan;
 use millstream_pipeline::ports::SOURCES_TOPIC;
-use millstream_pipeline::run::Summary;
 use millstream_pipeline::source::check_columns;
 use millstream_pipeline::task::FileStatus;
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{Fault, MemoryEngine, Step, StoredRecord};
 
+use crate::folder::Folder;
 use crate::rig::*;
-
-/// A folder with a file and a manifest that reads it.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn with(content: &[u8]) -> Self {
-        let folder = Folder(tempfile::tempdir().unwrap());
-        folder.write(content);
-        folder
-    }
-
-    fn write(&self, content: &[u8]) {
-        std::fs::write(self.file(), content).unwrap();
-    }
-
-    /// Gives the file another date than it had when it was written.
-    fn touch(&self) {
-        let file = std::fs::File::options().write(true).open(self.file());
-        let later = std::time::SystemTime::now() + Duration::from_secs(5);
-        file.unwrap().set_modified(later).unwrap();
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("rows")
-    }
-
-    async fn plan(&self, engine: &MemoryEngine, settings: &str) -> Plan {
-        let body = format!(
-            "[topic.rows]\npartitions = 3\n[source.s]\nfile = \"rows\"\ntopic = \"rows\"\n{settings}\n"
-        );
-        plan_at(
-            &self.0.path().join("p.toml"),
-            &body,
-            engine,
-            &Plugins::none(),
-        )
-        .await
-    }
-
-    async fn run(&self, engine: &MemoryEngine, settings: &str) -> Summary {
-        let plan = self.plan(engine, settings).await;
-        run_once(&plan, engine, &Plugins::none()).await
-    }
-}
 
 fn by_timestamp(engine: &MemoryEngine) -> Vec<StoredRecord> {
     let mut records = engine.committed_records("rows");
@@ -78,7 +32,7 @@ fn columns_that_a_file_does_not_have_are_pointed_at_before_anything_runs() {
         let text = format!(
             "manifest = 1\npipeline = \"p\"\n[source.s]\nfile = \"rows\"\ntopic = \"rows\"\n{settings}\n"
         );
-        let (manifest, report) = Manifest::read_text(&folder.0.path().join("p.toml"), text);
+        let (manifest, report) = Manifest::read_text(&folder.manifest(), text);
         assert!(report.is_empty(), "{report}");
         let manifest = manifest.unwrap();
         let report = manifest.report(check_columns(&manifest));
@@ -105,7 +59,24 @@ fn columns_that_a_file_does_not_have_are_pointed_at_before_anything_runs() {
         check(b"", CSV_SETTINGS),
         ["4:8 rows has no header row [Correct the source in the manifest, or the file]"]
     );
-    assert_eq!(check(b"{}", "format = \"jsonl\"\nkey = \"a\""), [""; 0]);
+    // The first object of a file need not have what others have, so these are warnings.
+    let json = b"\n{\"dest\":1,\"at\":2}\n{\"airport\":1}\n";
+    assert_eq!(
+        check(json, "format = \"jsonl\"\nkey = \"airport\""),
+        ["7:7 the first object of the file `rows` has no field `airport` [it has `at` and `dest`]"]
+    );
+    assert_eq!(
+        check(json, "format = \"jsonl\"\nkey = \"dst\""),
+        ["7:7 the first object of the file `rows` has no field `dst` [did you mean `dest`?]"]
+    );
+    for (content, settings) in [
+        (&json[..], "format = \"jsonl\"\nkey = \"dest\""),
+        (json, "format = \"jsonl\""),
+        (b"no object", "format = \"jsonl\"\nkey = \"a\""),
+        (b"", "format = \"jsonl\"\nkey = \"a\""),
+    ] {
+        assert_eq!(check(content, settings), [""; 0]);
+    }
 }
 
 const CSV: &str = "when,dest,note\r\n\

@@ -77,6 +77,12 @@ on_error = { reject = "skip" }
     // A topic that exists is left as it is, and told of.
     let plan = over(&[("flights", 1), ("clean", 1), ("plain", 1)]);
     let (created, existing) = (&plan.notices[0], &plan.notices[1]);
-    assert!(created.ends_with(": p.clean.dead, p.after.dead, joined"), "{created}");
-    assert!(existing.contains(": clean (5), flights (5); `millstream topic alter"), "{existing}");
+    assert!(
+        created.ends_with(": p.clean.dead, p.after.dead, joined"),
+        "{created}"
+    );
+    assert!(
+        existing.contains(": clean (5), flights (5); `millstream topic alter"),
+        "{existing}"
+    );
 }
