@@ -1,5 +1,6 @@
 //! `millstream run`: a node with a pipeline in one process.
 
+mod look;
 mod printing;
 mod progress;
 mod summary;
@@ -66,7 +67,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         let stopped = node.stop().await;
         let (end, summary) = ended?;
         stopped?;
-        summary::print(&summary, output)?;
+        summary::print(&summary, &settings, output)?;
         verdict(&end, arguments.once, &summary, output)
     })
 }

@@ -63,10 +63,24 @@ pub struct NodeSettings {
     pub broker: BTreeMap<String, String>,
 }
 
+impl Default for NodeSettings {
+    fn default() -> NodeSettings {
+        NodeSettings {
+            data_dir: "millstream-data".into(),
+            kafka_addr: ([127, 0, 0, 1], 9092).into(),
+            http_addr: ([127, 0, 0, 1], 8090).into(),
+            flush: Flush::Journal,
+            node_id: 1,
+            broker: BTreeMap::new(),
+        }
+    }
+}
+
 impl NodeArguments {
     /// Reads the settings file, if there is one, and lays environment and flags over it.
     pub fn resolve(&self) -> Outcome<NodeSettings> {
         let file = self.settings_file()?;
+        let defaults = NodeSettings::default();
         let mut broker = file.broker;
         broker.extend(broker_environment(std::env::vars()));
         broker.extend(self.set.iter().cloned());
@@ -75,17 +89,17 @@ impl NodeArguments {
                 .data_dir
                 .clone()
                 .or(file.data_dir)
-                .unwrap_or_else(|| "millstream-data".into()),
+                .unwrap_or(defaults.data_dir),
             kafka_addr: self
                 .kafka_addr
                 .or(file.kafka_addr)
-                .unwrap_or(([127, 0, 0, 1], 9092).into()),
+                .unwrap_or(defaults.kafka_addr),
             http_addr: self
                 .http_addr
                 .or(file.http_addr)
-                .unwrap_or(([127, 0, 0, 1], 8090).into()),
-            flush: self.flush.or(file.flush).unwrap_or(Flush::Journal),
-            node_id: self.node_id.or(file.node_id).unwrap_or(1),
+                .unwrap_or(defaults.http_addr),
+            flush: self.flush.or(file.flush).unwrap_or(defaults.flush),
+            node_id: self.node_id.or(file.node_id).unwrap_or(defaults.node_id),
             broker,
         })
     }

@@ -13,3 +13,4 @@ mod repair;
 mod retention;
 mod runs;
 mod scene;
+mod told;

@@ -156,12 +156,14 @@ fn programs_get_a_manifests_mistakes_as_json_and_nothing_is_built_for_it() -> Re
 /// To Kafka's metrics these two names are one, so that the node takes only the first of them.
 #[test]
 fn no_topic_is_created_when_one_cannot_be() -> Result<()> {
-    let declared = "[topic.\"a.b\"]\npartitions = 1\n[topic.a_b]\npartitions = 1\n";
-    let scene = Scene::new(&format!("{LINES}{declared}"), "one\n")?;
+    let more = [("x", "a.b"), ("y", "a_b")].map(|(source, topic)| {
+        format!("[source.{source}]\nfile = \"rows\"\nformat = \"lines\"\ntopic = \"{topic}\"\n")
+    });
+    let scene = Scene::new(&format!("{LINES}{}", more.concat()), "one\n")?;
     let stopped = scene.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
     assert_eq!(stopped.status.code(), Some(2), "{stopped:?}");
     let problem = &json_lines(&stopped.stdout)?[0]["problems"][0];
-    assert_eq!(problem["line"], 9, "{problem}");
+    assert_eq!(problem["line"], 14, "{problem}");
     let node = NodeCommand::serve(&scene.data()).start()?;
     let address = node.kafka.to_string();
     let listed = millstream_ok(&["topic", "list", "--output", "json", "--node", &address])?;
