@@ -95,6 +95,7 @@ pub(crate) fn topic_error(error: &TopicError) -> ErrorCode {
         TopicError::Reserved { .. } => ErrorCode::InvalidRequest,
         TopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
         TopicError::Unknown { .. } => ErrorCode::UnknownTopicOrPartition,
+        TopicError::Replaced { .. } => ErrorCode::UnknownTopicId,
         TopicError::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
         TopicError::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         TopicError::InvalidAssignment { .. } => ErrorCode::InvalidReplicaAssignment,

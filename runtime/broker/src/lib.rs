@@ -7,6 +7,7 @@ mod broker;
 mod config;
 mod context;
 mod coordinator;
+mod deployment;
 mod error_codes;
 mod group;
 mod internal_topics;
@@ -29,7 +30,9 @@ pub use config::{
 };
 pub use context::RequestContext;
 pub use coordinator::TopicPartition;
-pub use group::{CommittedOffset, HELD_PROTOCOL, ReadPositions, positions_in_user_data};
+pub use group::{
+    CommittedOffset, GroupWithOffsets, HELD_PROTOCOL, ReadPositions, positions_in_user_data,
+};
 pub use internal_topics::InternalTopic;
 pub use local::{
     FetchedOffset, Local, LocalPartition, MemberStamp, OffsetCommit, RemovedUnread,

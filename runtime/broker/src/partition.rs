@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use millstream_cluster::{ClusterMetadata, Image, TopicImage};
-use millstream_log::{AppendOrigin, Log, LogId, LogStore};
+use millstream_log::{AppendOrigin, Log, LogId, LogStore, StoreError};
 use millstream_wire::ErrorCode;
 use parking_lot::RwLock;
 use uuid::Uuid;
@@ -145,14 +145,8 @@ impl Partitions {
         let log = match open.get(&(topic_id, index)) {
             Some(partition) => Arc::clone(&partition.log),
             None => {
-                let id = LogId {
-                    topic_id,
-                    topic: topic.name.clone(),
-                    partition: index,
-                };
-                self.store
-                    .create_log(id, settings.log.clone())
-                    .map_err(|error| store_error(&error))?
+                let made = self.make_log(&image, topic, index, &settings);
+                made.map_err(|error| store_error(&error))?
             }
         };
         log.set_config(settings.log.clone());
@@ -165,6 +159,33 @@ impl Partitions {
         };
         open.insert((topic_id, index), partition.clone());
         Ok(partition)
+    }
+
+    /// Makes the log of a topic in the image. Where one of a topic that had its name before is still in the way, the
+    /// removal of that topic is committed and its log is about to go; so it goes now.
+    fn make_log(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+        partition: i32,
+        settings: &TopicSettings,
+    ) -> Result<Arc<Log>, StoreError> {
+        let id = LogId {
+            topic_id: topic.id,
+            topic: topic.name.clone(),
+            partition,
+        };
+        let made = self.store.create_log(id.clone(), settings.log.clone());
+        let in_the_way = match &made {
+            Err(StoreError::Taken { holder_id, .. }) => *holder_id,
+            Err(StoreError::Lost { lost }) => lost.topic_id,
+            _ => return made,
+        };
+        if image.topic_by_id(&in_the_way).is_some() {
+            return made;
+        }
+        self.store.delete_log(&in_the_way, partition)?;
+        self.store.create_log(id, settings.log.clone())
     }
 
     /// A topic's settings in effect on this node.

@@ -138,13 +138,7 @@ impl Broker {
                 message,
             });
         }
-        if !self.config().delete_topic_enable {
-            let message = "delete.topic.enable is false".to_owned();
-            return Err(TopicFailure {
-                code: ErrorCode::TopicDeletionDisabled,
-                message,
-            });
-        }
+        self.check_deletion()?;
         let decide = |image: &Image| {
             let records = delete_topics(image, &[name])?;
             Ok((records, image.topic(name).cloned()))
@@ -194,6 +188,17 @@ impl Broker {
         }
         failpoint::hit("topic.after_files");
         result
+    }
+
+    /// Whether the node's settings let topics be deleted.
+    pub(crate) fn check_deletion(&self) -> Result<(), TopicFailure> {
+        if self.config().delete_topic_enable {
+            return Ok(());
+        }
+        Err(TopicFailure {
+            code: ErrorCode::TopicDeletionDisabled,
+            message: "delete.topic.enable is false".to_owned(),
+        })
     }
 }
 

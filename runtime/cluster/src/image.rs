@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::record::{ConfigResource, MetadataRecord, TaskKey};
+use crate::record::{ConfigResource, MetadataRecord, TaskKey, TaskTopics};
 
 /// All metadata up to and including `offset`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct TopicImage {
     pub id: Uuid,
     pub partitions: Vec<PartitionImage>,
     pub configs: BTreeMap<String, String>,
+    /// The pipeline that created it, by its name.
+    pub created_by: Option<String>,
 }
 
 /// One partition's leadership.
@@ -53,11 +55,12 @@ pub struct PartitionImage {
     pub isr: Vec<i32>,
 }
 
-/// Who runs a task.
+/// Who runs a task, and on which topics it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskImage {
     pub node_id: i32,
     pub epoch: i32,
+    pub topics: TaskTopics,
 }
 
 /// A record that contradicts the image: the metadata log is damaged or was written by a faulty program.
@@ -75,6 +78,8 @@ pub enum ApplyError {
         index: i32,
         next: usize,
     },
+    #[error("record removes task {}/{}/{}, which does not exist", .key.pipeline, .key.stage, .key.partition)]
+    UnknownTask { key: TaskKey },
     #[error("producer ids go back from {current} to {next}")]
     ProducerIdsGoBack { current: i64, next: i64 },
 }
@@ -130,7 +135,7 @@ impl Image {
         self.tasks.iter()
     }
 
-    /// Whether a stage (or source) of a pipeline ever had a task.
+    /// Whether a stage (or source) of a pipeline has tasks, be they running or not.
     pub fn has_tasks(&self, pipeline: &str, stage: &str) -> bool {
         let first = TaskKey {
             pipeline: pipeline.to_owned(),
@@ -200,7 +205,11 @@ impl Image {
                 Arc::make_mut(&mut self.brokers).insert(*node_id, broker);
             }
             MetadataRecord::Restart { node_id } => self.raise_leader_epochs(*node_id),
-            MetadataRecord::Topic { name, id } => self.add_topic(name, *id)?,
+            MetadataRecord::Topic {
+                name,
+                id,
+                created_by,
+            } => self.add_topic(name, *id, created_by.clone())?,
             MetadataRecord::Partition {
                 topic_id,
                 index,
@@ -240,12 +249,18 @@ impl Image {
                 key,
                 node_id,
                 epoch,
+                topics,
             } => {
                 let task = TaskImage {
                     node_id: *node_id,
                     epoch: *epoch,
+                    topics: topics.clone(),
                 };
                 Arc::make_mut(&mut self.tasks).insert(key.clone(), task);
+            }
+            MetadataRecord::RemoveTask { key } => {
+                let removed = Arc::make_mut(&mut self.tasks).remove(key);
+                removed.ok_or_else(|| ApplyError::UnknownTask { key: key.clone() })?;
             }
         }
         Ok(())
@@ -269,7 +284,12 @@ impl Image {
         }
     }
 
-    fn add_topic(&mut self, name: &str, id: Uuid) -> Result<(), ApplyError> {
+    fn add_topic(
+        &mut self,
+        name: &str,
+        id: Uuid,
+        created_by: Option<String>,
+    ) -> Result<(), ApplyError> {
         if self.topics.contains_key(name) || self.topic_names.contains_key(&id) {
             return Err(ApplyError::TopicExists {
                 name: name.to_owned(),
@@ -280,6 +300,7 @@ impl Image {
             id,
             partitions: Vec::new(),
             configs: BTreeMap::new(),
+            created_by,
         };
         Arc::make_mut(&mut self.topics).insert(name.to_owned(), Arc::new(topic));
         Arc::make_mut(&mut self.topic_names).insert(id, name.to_owned());
@@ -341,142 +362,4 @@ impl Image {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topic(name: &str, id: u128, leaders: &[i32]) -> Vec<MetadataRecord> {
-        let topic_id = Uuid::from_u128(id);
-        let mut records = vec![MetadataRecord::Topic {
-            name: name.to_owned(),
-            id: topic_id,
-        }];
-        records.extend(
-            leaders
-                .iter()
-                .zip(0..)
-                .map(|(leader, index)| MetadataRecord::Partition {
-                    topic_id,
-                    index,
-                    leader: *leader,
-                    leader_epoch: 0,
-                    replicas: vec![*leader],
-                    isr: vec![*leader],
-                }),
-        );
-        records
-    }
-
-    #[test]
-    fn a_restart_raises_the_epochs_of_the_partitions_that_the_node_leads_and_no_others() {
-        let image = Image::default()
-            .with(&topic("a", 1, &[1, 2, 1]), 3)
-            .unwrap();
-        let image = image
-            .with(&[MetadataRecord::Restart { node_id: 1 }], 4)
-            .unwrap();
-        let epochs: Vec<i32> = image
-            .topic("a")
-            .unwrap()
-            .partitions
-            .iter()
-            .map(|p| p.leader_epoch)
-            .collect();
-        assert_eq!(epochs, [1, 0, 1]);
-        assert_eq!(image.offset(), Some(4));
-    }
-
-    #[test]
-    fn a_removed_topic_takes_its_settings_along() {
-        let set = MetadataRecord::Config {
-            resource: ConfigResource::Topic("a".to_owned()),
-            name: "retention.ms".to_owned(),
-            value: Some("5".to_owned()),
-        };
-        let mut records = topic("a", 1, &[1]);
-        records.push(set);
-        let image = Image::default().with(&records, 2).unwrap();
-        assert_eq!(image.topic("a").unwrap().configs["retention.ms"], "5");
-        let mut again = vec![MetadataRecord::RemoveTopic {
-            id: Uuid::from_u128(1),
-        }];
-        again.extend(topic("a", 2, &[1]));
-        let image = image.with(&again, 5).unwrap();
-        assert!(image.topic("a").unwrap().configs.is_empty());
-        assert!(image.topic_by_id(&Uuid::from_u128(1)).is_none());
-        assert_eq!(image.topic_by_id(&Uuid::from_u128(2)).unwrap().name, "a");
-    }
-
-    #[test]
-    fn records_that_contradict_the_image_are_refused() {
-        let image = Image::default().with(&topic("a", 1, &[1]), 1).unwrap();
-        let id = Uuid::from_u128(9);
-        let partition = |topic_id, index| MetadataRecord::Partition {
-            topic_id,
-            index,
-            leader: 1,
-            leader_epoch: 0,
-            replicas: vec![1],
-            isr: vec![1],
-        };
-        let cases = [
-            (
-                MetadataRecord::Topic {
-                    name: "a".to_owned(),
-                    id,
-                },
-                ApplyError::TopicExists {
-                    name: "a".to_owned(),
-                },
-            ),
-            (partition(id, 0), ApplyError::UnknownTopicId { id }),
-            (
-                partition(Uuid::from_u128(1), 2),
-                ApplyError::PartitionGap {
-                    topic: "a".to_owned(),
-                    index: 2,
-                    next: 1,
-                },
-            ),
-            (
-                MetadataRecord::RemoveTopic { id },
-                ApplyError::UnknownTopicId { id },
-            ),
-            (
-                MetadataRecord::Config {
-                    resource: ConfigResource::Topic("b".to_owned()),
-                    name: "x".to_owned(),
-                    value: None,
-                },
-                ApplyError::UnknownTopic {
-                    name: "b".to_owned(),
-                },
-            ),
-            (
-                MetadataRecord::ProducerIds { next: -1 },
-                ApplyError::ProducerIdsGoBack {
-                    current: 0,
-                    next: -1,
-                },
-            ),
-        ];
-        for (record, expected) in cases {
-            assert_eq!(
-                image.with(std::slice::from_ref(&record), 2).unwrap_err(),
-                expected,
-                "{record:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_older_image_is_not_touched_by_later_changes() {
-        let before = Image::default().with(&topic("a", 1, &[1]), 1).unwrap();
-        let after = before.with(&topic("b", 2, &[1]), 3).unwrap();
-        assert!(before.topic("b").is_none());
-        assert!(after.topic("b").is_some());
-        assert!(Arc::ptr_eq(
-            before.topic("a").unwrap(),
-            after.topic("a").unwrap()
-        ));
-    }
-}
+mod tests;

@@ -62,6 +62,7 @@ mod tests {
         let topic = MetadataRecord::Topic {
             name: "a".to_owned(),
             id: topic_id,
+            created_by: None,
         };
         let image = image.with(&[topic, partition], 2).unwrap();
         assert_eq!(

@@ -4,6 +4,7 @@
 
 mod after_loss;
 pub mod configs;
+mod deployment;
 mod image;
 mod leadership;
 mod metadata;
@@ -13,6 +14,7 @@ mod record;
 mod tasks;
 mod topics;
 
+pub use deployment::{Deployment, deploy};
 pub use image::{ApplyError, BrokerImage, Image, PartitionImage, TaskImage, TopicImage};
 pub use leadership::register_node;
 pub use metadata::{ChangeError, ClusterMetadata, NodeIdentity, OpenError, SubmitError};
@@ -21,8 +23,8 @@ pub use quorum::{
     LogQuorum, METADATA_TOPIC, METADATA_TOPIC_ID, Position, Quorum, QuorumError, StoredBatch,
     metadata_log,
 };
-pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey};
-pub use tasks::{AcquiredTask, acquire_task, is_stage_group};
+pub use record::{ConfigResource, MetadataRecord, RecordError, TaskKey, TaskTopics};
+pub use tasks::{AcquiredTask, acquire_task, is_stage_group, stage_group};
 pub use topics::{
     TOPIC_NAME_LENGTH_MAX, TopicDefaults, TopicError, TopicSpec, check_topic_name, create_topic,
     create_topics, delete_topics,

@@ -9,8 +9,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 /// The newest record version that this code understands. Each record is written in the oldest version that has all
-/// it says: 1, or 2 for settings of all nodes.
-const RECORD_VERSION: u32 = 2;
+/// it says: 1, or 2 for settings of all nodes, or 3 for tasks that are gone.
+const RECORD_VERSION: u32 = 3;
 
 /// One change of the cluster's metadata. Records are applied in log order, see [`crate::Image::apply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub enum MetadataRecord {
         name: String,
         #[serde(with = "id_text")]
         id: Uuid,
+        /// The pipeline that created it, by its name. None: somebody else did, or the record is older than the field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created_by: Option<String>,
     },
     /// The whole state of one partition.
     Partition {
@@ -59,6 +62,13 @@ pub enum MetadataRecord {
         key: TaskKey,
         node_id: i32,
         epoch: i32,
+        #[serde(flatten)]
+        topics: TaskTopics,
+    },
+    /// The task is no part of its pipeline any more. Since version 3.
+    RemoveTask {
+        #[serde(flatten)]
+        key: TaskKey,
     },
 }
 
@@ -83,6 +93,16 @@ pub struct TaskKey {
     pub stage: String,
     /// The input partition.
     pub partition: i32,
+}
+
+/// The topics of a task. Both are empty in records that are older than these fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTopics {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
+    /// Its outputs, and its dead letters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 /// A value in the metadata log that this version cannot take.
@@ -135,6 +155,7 @@ impl MetadataRecord {
                 resource: ConfigResource::DefaultBroker,
                 ..
             } => 2,
+            MetadataRecord::RemoveTask { .. } => 3,
             _ => 1,
         }
     }
@@ -171,110 +192,4 @@ mod id_text {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn any_record() -> impl Strategy<Value = MetadataRecord> {
-        let text = ".{0,20}";
-        let id = any::<u128>().prop_map(Uuid::from_u128);
-        let nodes = || prop::collection::vec(any::<i32>(), 0..4);
-        let resource = prop_oneof![
-            text.prop_map(ConfigResource::Topic),
-            any::<i32>().prop_map(ConfigResource::Broker),
-            Just(ConfigResource::DefaultBroker)
-        ];
-        prop_oneof![
-            (any::<i32>(), text, any::<u16>()).prop_map(|(node_id, host, port)| {
-                MetadataRecord::Broker {
-                    node_id,
-                    host,
-                    port,
-                }
-            }),
-            any::<i32>().prop_map(|node_id| MetadataRecord::Restart { node_id }),
-            (text, id.clone()).prop_map(|(name, id)| MetadataRecord::Topic { name, id }),
-            (id.clone(), any::<(i32, i32, i32)>(), nodes(), nodes()).prop_map(
-                |(topic_id, (index, leader, leader_epoch), replicas, isr)| {
-                    MetadataRecord::Partition {
-                        topic_id,
-                        index,
-                        leader,
-                        leader_epoch,
-                        replicas,
-                        isr,
-                    }
-                }
-            ),
-            id.prop_map(|id| MetadataRecord::RemoveTopic { id }),
-            (resource, text, prop::option::of(text)).prop_map(|(resource, name, value)| {
-                MetadataRecord::Config {
-                    resource,
-                    name,
-                    value,
-                }
-            }),
-            any::<i64>().prop_map(|next| MetadataRecord::ProducerIds { next }),
-            (text, text, any::<(i32, i32, i32)>()).prop_map(
-                |(pipeline, stage, (partition, node_id, epoch))| {
-                    MetadataRecord::Task {
-                        key: TaskKey {
-                            pipeline,
-                            stage,
-                            partition,
-                        },
-                        node_id,
-                        epoch,
-                    }
-                }
-            ),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn records_survive_the_round_trip(record in any_record()) {
-            prop_assert_eq!(MetadataRecord::decode(&record.encode()).unwrap(), record);
-        }
-
-        #[test]
-        fn foreign_bytes_are_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(MetadataRecord::decode(&bytes).is_err());
-        }
-    }
-
-    #[test]
-    fn only_what_an_older_reader_does_not_know_has_a_newer_version() {
-        let version = |resource| {
-            let record = MetadataRecord::Config {
-                resource,
-                name: "a".to_owned(),
-                value: None,
-            };
-            let text = String::from_utf8(record.encode()).unwrap();
-            text.contains(r#""version":2"#)
-        };
-        assert!(!version(ConfigResource::Broker(1)));
-        assert!(version(ConfigResource::DefaultBroker));
-    }
-
-    #[test]
-    fn an_unknown_field_is_ignored_and_a_newer_version_is_refused() {
-        let read = |text: &str| MetadataRecord::decode(text.as_bytes());
-        let known = read(r#"{"version":1,"type":"producer_ids","next":7,"colour":"red"}"#).unwrap();
-        assert_eq!(known, MetadataRecord::ProducerIds { next: 7 });
-        let newer = read(r#"{"version":3,"type":"producer_ids","next":7}"#);
-        assert!(matches!(
-            newer,
-            Err(RecordError::TooNew {
-                version: 3,
-                supported: 2
-            })
-        ));
-        assert!(matches!(
-            read(r#"{"version":1,"type":"moon"}"#),
-            Err(RecordError::Malformed { .. })
-        ));
-    }
-}
+mod tests;

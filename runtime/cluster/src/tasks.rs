@@ -2,14 +2,19 @@
 
 use crate::{
     image::Image,
-    record::{MetadataRecord, TaskKey},
+    record::{MetadataRecord, TaskKey, TaskTopics},
 };
 
 /// What the name of every stage's consumer group begins with.
 const GROUP_PREFIX: &str = "millstream.";
 
-/// Whether a consumer group is the one of a deployed stage, `millstream.<pipeline id>.<stage>`: one of which a task was
-/// ever acquired. The tasks' records outlive the processes that ran them, so the answer is the same while none runs.
+/// The consumer group of a stage. A pipeline's id is its name, or one with `~` and a number behind it.
+pub fn stage_group(pipeline_id: &str, stage: &str) -> String {
+    format!("{GROUP_PREFIX}{pipeline_id}.{stage}")
+}
+
+/// Whether a consumer group is the one of a deployed stage: one that has tasks in the metadata. The tasks' records
+/// outlive the processes that ran them, so the answer is the same while none runs.
 pub fn is_stage_group(image: &Image, group: &str) -> bool {
     let Some(rest) = group.strip_prefix(GROUP_PREFIX) else {
         return false;
@@ -33,15 +38,16 @@ pub fn acquire_task(
     key: &TaskKey,
     node_id: i32,
 ) -> Option<(Vec<MetadataRecord>, AcquiredTask)> {
-    let epoch = match image.task(key) {
-        Some(task) => task.epoch.checked_add(1)?,
-        None => 0,
+    let (epoch, topics) = match image.task(key) {
+        Some(task) => (task.epoch.checked_add(1)?, task.topics.clone()),
+        None => (0, TaskTopics::default()),
     };
     Some((
         vec![MetadataRecord::Task {
             key: key.clone(),
             node_id,
             epoch,
+            topics,
         }],
         AcquiredTask { epoch },
     ))
@@ -100,6 +106,7 @@ mod tests {
             key: key(0),
             node_id: 1,
             epoch: i32::MAX,
+            topics: TaskTopics::default(),
         };
         let image = image.with(&[last], 1).unwrap();
         assert!(acquire_task(&image, &key(0), 1).is_none());

@@ -27,6 +27,8 @@ pub struct TopicSpec {
     /// Replicas of each partition chosen by the caller; then `partitions` and `replication_factor` must be -1.
     pub assignments: Vec<(i32, Vec<i32>)>,
     pub configs: Vec<(String, Option<String>)>,
+    /// The pipeline that creates it, by its name.
+    pub created_by: Option<String>,
 }
 
 impl TopicSpec {
@@ -38,6 +40,7 @@ impl TopicSpec {
             replication_factor: -1,
             assignments: Vec::new(),
             configs: Vec::new(),
+            created_by: None,
         }
     }
 }
@@ -60,6 +63,8 @@ pub enum TopicError {
     Exists { name: String },
     #[error("there is no topic {name}")]
     Unknown { name: String },
+    #[error("topic {name} was deleted or made anew meanwhile")]
+    Replaced { name: String },
     #[error("topic {name} cannot have {partitions} partitions: it takes 1 to {max}")]
     InvalidPartitions {
         name: String,
@@ -138,6 +143,7 @@ pub fn create_topic(
     let mut records = vec![MetadataRecord::Topic {
         name: name.clone(),
         id,
+        created_by: spec.created_by.clone(),
     }];
     records.extend(replicas.into_iter().zip(0..).map(|(replicas, index)| {
         MetadataRecord::Partition {

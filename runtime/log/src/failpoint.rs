@@ -102,6 +102,14 @@ const NAMES: &[(&str, &str)] = &[
         "a checkpoint has synced the logs, no recovery point is moved",
     ),
     (
+        "store.after_delete_entry",
+        "the deletion of a log is in the journal, its directory is as it was",
+    ),
+    (
+        "store.after_delete_name",
+        "a deleted log's directory has the name of one, its files are there",
+    ),
+    (
         "store.before_clean_marker",
         "a clean shutdown has synced all, the marker is not written",
     ),
@@ -152,6 +160,26 @@ const NAMES: &[(&str, &str)] = &[
     (
         "group.after_offsets",
         "offsets of a transaction are appended, the transaction is open",
+    ),
+    (
+        "deployment.before_fencing",
+        "a run is planned, its forerunner's tasks are not fenced",
+    ),
+    (
+        "deployment.between_tasks",
+        "a task of the forerunner is fenced, the next is not",
+    ),
+    (
+        "deployment.before_metadata",
+        "all tasks of the forerunner are fenced, no metadata is written",
+    ),
+    (
+        "deployment.after_metadata",
+        "the metadata of a run are durable, the logs of renewed topics are there",
+    ),
+    (
+        "deployment.after_logs",
+        "the logs of all renewed topics are gone, no task has begun",
     ),
 ];
 

@@ -2,6 +2,7 @@
 //! Must not know: how any layer does its work; it puts them together and maps errors to exit codes.
 //! Read `cli.rs` first, then `node/mod.rs`.
 
+mod asking;
 pub mod cli;
 mod client;
 mod commands;

@@ -106,6 +106,7 @@ fn spec(wanted: &CreatableTopic) -> TopicSpec {
             .iter()
             .map(|config| (config.name.clone(), config.value.clone()))
             .collect(),
+        created_by: None,
     }
 }
 

@@ -87,6 +87,7 @@ mod tests {
             MetadataRecord::Topic {
                 name: "t".to_owned(),
                 id: topic_id,
+                created_by: None,
             },
             MetadataRecord::Partition {
                 topic_id,

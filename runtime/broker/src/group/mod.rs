@@ -5,8 +5,8 @@
 //! the records of all three. Around them: `shard` is one partition of
 //! `__consumer_offsets` with all its groups, `append` writes to it, `replay`
 //! reads it back, `expiry` tidies it, `unread` says how far stages are;
-//! `coordinator` is the asynchronous face, and `requests`, `commits` and
-//! `describe` what it is asked.
+//! `coordinator` is the asynchronous face, and `requests`, `commits`,
+//! `describe` and `users` what it is asked.
 
 mod append;
 mod commits;
@@ -29,6 +29,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod users;
 
 pub(crate) use commits::{OffsetToCommit, VerifiedProducer};
 pub(crate) use coordinator::{GroupCoordinator, GroupSettings};
@@ -42,3 +43,4 @@ pub use commits::FetchedOffset;
 pub use held::HELD_PROTOCOL;
 pub use offsets::CommittedOffset;
 pub use read_positions::{ReadPositions, positions_in_user_data};
+pub use users::GroupWithOffsets;

@@ -152,6 +152,15 @@ impl GroupOffsets {
             .map(|(partition, one)| (partition, &one.value))
     }
 
+    /// The present topics in which there are offsets, committed ones or those of
+    /// open transactions; one may come several times.
+    pub fn topics<'a>(&'a self, present: PresentTopics<'a>) -> impl Iterator<Item = &'a str> {
+        let pending = self.pending.values().flatten();
+        let all = self.committed.iter().chain(pending);
+        all.filter(|(partition, one)| one.is_of(present(&partition.topic)))
+            .map(|(partition, _)| partition.topic.as_str())
+    }
+
     /// How many partitions have an offset, of whatever topic.
     pub fn committed_count(&self) -> usize {
         self.committed.len()

@@ -3,6 +3,7 @@
 
 mod groups;
 mod partition;
+mod pipelines;
 mod topics;
 mod transactions;
 mod unread;

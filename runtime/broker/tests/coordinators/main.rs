@@ -4,6 +4,7 @@
 mod compaction;
 mod crash;
 mod deleted_topics;
+mod deployment;
 mod held_groups;
 mod power_cut;
 mod repair;

@@ -1,5 +1,6 @@
 //! Topics: created, described, deleted, made on demand.
 
+use millstream_cluster::MetadataRecord;
 use millstream_wire::{
     ErrorCode,
     create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest},
@@ -396,4 +397,44 @@ async fn a_request_creates_only_so_many_partitions() {
             assert_code(topic.error_code, code);
         }
     }
+}
+
+/// A topic is removed and made anew in one change of the metadata, and a client comes before the old files are gone.
+#[tokio::test]
+async fn a_topic_that_is_used_before_its_forerunners_files_are_gone_keeps_its_records() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    client.create("t", 1, &[]).await;
+    client.produce("t", 0, -1, batch(&["old"])).await;
+    let old = node.cluster.image().topic("t").cloned().unwrap();
+    let id = Uuid::new_v4();
+    let anew = vec![
+        MetadataRecord::RemoveTopic { id: old.id },
+        MetadataRecord::Topic {
+            name: "t".to_owned(),
+            id,
+            created_by: None,
+        },
+        MetadataRecord::Partition {
+            topic_id: id,
+            index: 0,
+            leader: 1,
+            leader_epoch: 0,
+            replicas: vec![1],
+            isr: vec![1],
+        },
+    ];
+    node.cluster.submit(anew).await.unwrap();
+    let produced = client.produce("t", 0, -1, batch(&["new"])).await;
+    assert_eq!((produced.error_code, produced.base_offset), (0, 0));
+    assert!(node.store.get(&old.id, 0).is_none());
+    let dirs = || -> Vec<String> {
+        let entries = std::fs::read_dir(node.dir()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("t-0")).collect()
+    };
+    assert_eq!(dirs(), ["t-0"]);
+    let node = node.restart().await;
+    let mut client = node.client().await;
+    assert_eq!(values(&client.fetch("t", 0, 0).await), ["new"]);
 }

@@ -14,7 +14,7 @@ use crate::checkpoint::{PARTITION_METADATA, PartitionMetadata};
 use crate::fs::OpenMode;
 use crate::journal::{EntryKind, EntryRef, FlushListener, Lsn};
 use crate::log::{Log, LogId};
-use crate::{FlushMode, LogConfig};
+use crate::{FlushMode, LogConfig, failpoint};
 
 impl LogStore {
     /// Makes a log, or returns the one that exists, with these settings. In journal mode its creation is durable
@@ -22,6 +22,7 @@ impl LogStore {
     /// asked for.
     ///
     /// # Errors
+    /// [`StoreError::Taken`] while a log of another topic of that name is there.
     /// [`StoreError::Lost`] for a log that is known and not there: a new one would give its offsets again.
     pub fn create_log(&self, id: LogId, config: LogConfig) -> Result<Arc<Log>, StoreError> {
         check_name(&id)?;
@@ -86,6 +87,7 @@ impl LogStore {
             };
             self.check_usable()?;
             deletion.last = Some(self.journal_entry(key, incarnation, EntryKind::Delete)?);
+            failpoint::hit("store.after_delete_entry");
             self.lost.lock().remove(&key);
             if let Some(log) = log {
                 self.take_out(&log);
@@ -94,6 +96,7 @@ impl LogStore {
                 self.shared.fs.rename(log.dir(), &name).map_err(io)?;
                 self.names_changed.store(true, Ordering::Release);
                 deletion.renamed.push(name);
+                failpoint::hit("store.after_delete_name");
             }
         }
         Ok(deletion)

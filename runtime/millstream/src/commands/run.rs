@@ -15,11 +15,12 @@ use millstream_pipeline::run::{RunningPipeline, Summary, Workers};
 
 use super::runtime;
 use super::serve::announce;
+use crate::asking::Asking;
 use crate::engine::LocalEngine;
 use crate::node::{Ground, Node, StopSignal, stop_signal};
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::output::OutputFormat;
-use crate::pipelines::{self, PluginArguments, Prepared, Start};
+use crate::pipelines::{self, Deployment, PluginArguments, Prepared, Start};
 use crate::screen::{above_bars, print_warnings};
 use crate::settings::NodeArguments;
 
@@ -35,9 +36,11 @@ pub struct Arguments {
     /// Stop when the sources are drained and nothing is left to do
     #[arg(long)]
     once: bool,
-    /// Start over, under a new id of the pipeline
+    /// Start over: the topics that the pipeline writes are removed with all their records and made anew
     #[arg(long)]
     fresh: bool,
+    #[command(flatten)]
+    asking: Asking,
     /// Print the committed records of a topic as they come
     #[arg(long, value_name = "TOPIC")]
     print: Option<String>,
@@ -89,9 +92,15 @@ async fn run_on(
         check_printed(node, &plan, topic)?;
     }
     print_warnings(&prepared.warnings.clone().with(plan.warnings.clone()));
-    for notice in &plan.notices {
+    let deployment = Deployment::decide(&plan, node.broker(), start).await?;
+    for notice in plan.notices.iter().chain(&deployment.notice) {
         above_bars(|| eprintln!("note: {notice}"));
     }
+    tokio::pin!(stop);
+    if let Some(question) = &deployment.question {
+        arguments.asking.agree(question, stop.as_mut()).await?;
+    }
+    deployment.carry_out(node.broker()).await?;
     let workers = Workers::new(None).context("cannot start the stages' threads")?;
     let engine = LocalEngine::new(node.broker());
     let printed = arguments

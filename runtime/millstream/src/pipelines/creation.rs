@@ -6,6 +6,7 @@ use millstream_broker::Broker;
 use millstream_cluster::{Image, TopicSpec, create_topic};
 use millstream_pipeline::manifest::{Manifest, Problem};
 use millstream_pipeline::plan::Plan;
+use millstream_pipeline::ports;
 use uuid::Uuid;
 
 /// Decides on every topic as the node will, without making one; what it would refuse is a mistake of the manifest.
@@ -15,13 +16,7 @@ pub fn check(manifest: &Manifest, plan: &Plan, broker: &Broker) -> Vec<Problem> 
     let mut image = Image::clone(&broker.cluster().image());
     let mut problems = Vec::new();
     for topic in &plan.topics_to_create {
-        let configs = topic.config.iter().cloned();
-        let spec = TopicSpec {
-            partitions: topic.partitions.unwrap_or(-1),
-            configs: configs.map(|(name, value)| (name, Some(value))).collect(),
-            ..TopicSpec::named(&topic.name)
-        };
-        let decided = create_topic(&image, &spec, defaults, Uuid::new_v4());
+        let decided = create_topic(&image, &spec(topic), defaults, Uuid::new_v4());
         let offset = image.offset().unwrap_or(0);
         let applied = decided.and_then(|records| Ok(image.advance(&records, offset)?));
         if let Err(error) = applied {
@@ -33,6 +28,16 @@ pub fn check(manifest: &Manifest, plan: &Plan, broker: &Broker) -> Vec<Problem> 
         }
     }
     problems
+}
+
+/// A topic of the plan as the node takes it.
+pub fn spec(topic: &ports::TopicSpec) -> TopicSpec {
+    let configs = topic.config.iter().cloned();
+    TopicSpec {
+        partitions: topic.partitions.unwrap_or(-1),
+        configs: configs.map(|(name, value)| (name, Some(value))).collect(),
+        ..TopicSpec::named(&topic.name)
+    }
 }
 
 /// Where the manifest names a topic: where it declares it, else where it is fed, written or read first.

@@ -28,7 +28,7 @@ pub fn pipeline_id(image: &Image, name: &str, start: Start) -> String {
 }
 
 /// The incarnation that an id stands for, if it is one of this pipeline.
-fn number(id: &str, name: &str) -> Option<u32> {
+pub fn number(id: &str, name: &str) -> Option<u32> {
     let rest = id.strip_prefix(name)?;
     if rest.is_empty() {
         return Some(1);
@@ -38,7 +38,7 @@ fn number(id: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use millstream_cluster::{MetadataRecord, TaskKey};
+    use millstream_cluster::{MetadataRecord, TaskKey, TaskTopics};
 
     use super::*;
 
@@ -60,6 +60,7 @@ mod tests {
             },
             node_id: 1,
             epoch: 0,
+            topics: TaskTopics::default(),
         };
         let records: Vec<MetadataRecord> = ids.iter().map(task).collect();
         let last = i64::try_from(records.len()).unwrap() - 1;

@@ -2,6 +2,7 @@
 
 mod caches;
 mod creation;
+mod deployment;
 mod incarnation;
 mod plugins;
 mod topic_settings;
@@ -24,6 +25,7 @@ use crate::engine::LocalEngine;
 use crate::outcome::{Failure, FailureKind, Outcome};
 
 pub use caches::CacheArguments;
+pub use deployment::Deployment;
 pub use incarnation::Start;
 pub use plugins::{PluginArguments, builder, engine, load, load_stage};
 

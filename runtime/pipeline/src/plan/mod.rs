@@ -139,12 +139,15 @@ impl StagePlan {
         }
     }
 
+    /// The topics that the stage writes, dead letters last; one may come twice.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.outputs.iter().map(|output| output.topic.as_str());
+        outputs.chain(self.dead_letters.as_deref())
+    }
+
     /// Does the stage write this topic, be it with dead letters?
     pub fn writes(&self, topic: &str) -> bool {
-        let outputs = self.outputs.iter().map(|output| output.topic.as_str());
-        outputs
-            .chain(self.dead_letters.as_deref())
-            .any(|written| written == topic)
+        self.written().any(|written| written == topic)
     }
 
     pub fn claim(&self, partition: i32) -> GroupClaim {

@@ -1,8 +1,61 @@
-//! Stages whose `start` is set and has no effect.
+//! Where stages begin, and those whose `start` is set and has no effect.
 
 use crate::manifest::IfNoOffset;
 use crate::plan::{Plan, StagePlan};
-use crate::ports::{Engine, PortError};
+use crate::ports::{Bounds, Engine, InputPartition as _, PortError};
+use crate::task::first_offset;
+
+/// Where a stage begins in one of its input topics, over all partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    pub topic: String,
+    /// Offsets from there to the last stable one: records, and the markers of transactions.
+    pub ahead: u64,
+    /// In how many partitions it goes on at a committed offset.
+    pub committed: usize,
+}
+
+/// Where a stage that was started now would begin, input by input. A topic that does not exist yet has nothing ahead.
+pub async fn beginnings<E: Engine>(
+    stage: &StagePlan,
+    engine: &E,
+) -> Result<Vec<Beginning>, PortError> {
+    let mut beginnings = Vec::with_capacity(stage.inputs.len());
+    for input in &stage.inputs {
+        let topic = &input.topic;
+        let mut beginning = Beginning {
+            topic: topic.clone(),
+            ahead: 0,
+            committed: 0,
+        };
+        let partitions = match engine.topic(topic).await? {
+            Some(info) => info.partitions,
+            None => 0,
+        };
+        for partition in 0..partitions {
+            let place = [(topic.clone(), partition)];
+            let committed = match engine.committed(&stage.group, &place).await {
+                Ok(offsets) => offsets.into_iter().next().flatten(),
+                // An undecided transaction commits one: how far it goes is not known, that it goes on there is.
+                Err(PortError::UnstableOffsets { .. }) => {
+                    beginning.committed += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let port = engine.input(topic, partition).await?;
+            let Bounds { last_stable, .. } = port.bounds().await?;
+            let at = match committed {
+                Some(offset) => offset,
+                None => first_offset(&port, partition, &stage.if_no_offset).await?.0,
+            };
+            beginning.committed += usize::from(committed.is_some());
+            beginning.ahead += u64::try_from(last_stable - at).unwrap_or(0);
+        }
+        beginnings.push(beginning);
+    }
+    Ok(beginnings)
+}
 
 /// One notice for each stage that the manifest tells where to begin, though its group has committed
 /// offsets already.

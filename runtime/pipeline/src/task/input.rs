@@ -90,7 +90,7 @@ impl<I: InputPartition> Input<I> {
 
 /// Where a task without a commit begins, and how many offsets are gone in front of the earliest record, when it begins
 /// there.
-async fn first_offset<I: InputPartition>(
+pub async fn first_offset<I: InputPartition>(
     port: &I,
     partition: i32,
     if_no_offset: &IfNoOffset,

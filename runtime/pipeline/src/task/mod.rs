@@ -25,6 +25,7 @@ pub use status::{Counts, FileStatus, InputStatus, TaskSnapshot, TaskState, TaskS
 pub(crate) use aborted::{AbortedFilter, Verdict};
 use failure::{Reaction, reaction};
 pub(crate) use failure::{Trouble, advice};
+pub(crate) use input::first_offset;
 use session::{Session, UNAVAILABLE_PATIENCE};
 use stop::{Backoff, StopSender, StopSignal};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millstream_pipeline::manifest::Manifest;
-use millstream_pipeline::run::superseded_starts;
+use millstream_pipeline::plan::Plan;
+use millstream_pipeline::run::{beginnings, superseded_starts};
 use millstream_pipeline::task::partitioner::partition_for_key;
 use millstream_pipeline::testing::{FunctionPlugin, KeyValue, MemoryEngine};
 use millstream_records::{BatchBuilder, BatchOptions, Compression, Marker};
@@ -343,6 +344,43 @@ async fn a_stage_starts_where_the_manifest_says_and_only_the_first_time() {
         let out = pairs(&engine.committed_records("out"));
         assert_eq!(out.len(), expected.len() + 1, "{at}");
         assert_eq!(out.last().unwrap(), "-=NEXT");
+    }
+}
+
+#[tokio::test]
+async fn where_a_stage_begins_is_known_before_it_runs() {
+    for (at, ahead) in [
+        ("\"earliest\"", 4),
+        ("\"latest\"", 0),
+        ("{ offsets = { \"0\" = 2 } }", 2),
+        ("{ timestamp = \"1970-01-01T00:00:01.003Z\" }", 1),
+    ] {
+        let engine = MemoryEngine::new();
+        let plugins = Plugins::one("s", &["out"], capitals());
+        let body = format!("{ONE_STAGE}start = {{ if_no_offset = {at} }}\n");
+        let begins = async |plan: &Plan| {
+            let begins = beginnings(&plan.stages[0], &engine).await.unwrap();
+            let [beginning] = &begins[..] else {
+                panic!("{begins:?}");
+            };
+            assert_eq!(beginning.topic, "in");
+            (beginning.ahead, beginning.committed)
+        };
+        engine.create_topic("in", 1);
+        let plan = plan(&body, &engine, &plugins).await;
+        // In a topic that is not there nothing is ahead.
+        engine.delete_topic("in");
+        assert_eq!(begins(&plan).await, (0, 0), "{at}");
+        engine.create_topic("in", 1);
+        let records: Vec<KeyValue<'_>> = [&b"0"[..], b"1", b"2", b"3"]
+            .map(|value| (None, Some(value)))
+            .to_vec();
+        engine.produce("in", 0, &records).unwrap();
+        assert_eq!(begins(&plan).await, (ahead, 0), "{at}");
+        run_once(&plan, &engine, &plugins).await;
+        assert_eq!(begins(&plan).await, (0, 1), "{at}");
+        engine.produce("in", 0, &[(None, Some(b"next"))]).unwrap();
+        assert_eq!(begins(&plan).await, (1, 1), "{at}");
     }
 }
 

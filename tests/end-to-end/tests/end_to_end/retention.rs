@@ -57,7 +57,8 @@ fn what_leaves_a_topic_before_a_stage_has_consumed_it_is_told() -> Result<()> {
         let text = format!("manifest = 1\npipeline = \"p\"\n[topic.in]\n[stage.{stage}]\n{STAGE}");
         std::fs::write(&manifest, text)?;
         let said = dir.path().join("said");
-        let command = NodeCommand::run(&manifest, &data).argument("--once");
+        // A stage in the place of another has to be agreed to.
+        let command = NodeCommand::run(&manifest, &data).arguments(["--once", "--yes"]);
         let stopped = command.stderr(File::create(&said)?.into()).start()?;
         let stopped = stopped.wait_for(RUN_LIMIT)?;
         ensure!(stopped.status.success(), "{stopped:?}");

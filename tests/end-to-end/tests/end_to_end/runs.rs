@@ -1,68 +1,21 @@
 //! `run` and `validate` as a user or a script sees them: what a run goes on from, how it ends, what it tells.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use millstream_end_to_end::{NodeCommand, Stopped};
 use serde_json::Value;
 
+use crate::project::{LINES, Project, RUN_LIMIT, json_lines};
 use crate::scene::{millstream, millstream_ok, produce};
-
-const RUN_LIMIT: Duration = Duration::from_secs(120);
-
-/// A folder with a manifest, a file of rows, and the node's data.
-struct Scene(tempfile::TempDir);
-
-impl Scene {
-    fn new(manifest: &str, rows: &str) -> Result<Scene> {
-        let scene = Scene(tempfile::tempdir()?);
-        let text = format!("manifest = 1\npipeline = \"p\"\n{manifest}");
-        std::fs::write(scene.manifest(), text)?;
-        std::fs::write(scene.0.path().join("rows"), rows)?;
-        Ok(scene)
-    }
-
-    fn manifest(&self) -> PathBuf {
-        self.0.path().join("pipeline.toml")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn run_once(&self, arguments: &[&str]) -> NodeCommand {
-        NodeCommand::run(&self.manifest(), &self.data())
-            .argument("--once")
-            .arguments(arguments)
-    }
-
-    /// Runs to the end, which must be a good one; the summary and what was printed in front of it.
-    fn ran_once(&self, arguments: &[&str]) -> Result<(Value, Vec<Value>)> {
-        let stopped = self.run_once(arguments).start()?.wait_for(RUN_LIMIT)?;
-        anyhow::ensure!(stopped.status.success(), "{stopped:?}");
-        let mut lines = json_lines(&stopped.stdout)?;
-        let summary = lines.pop().context("a run ends with its summary")?;
-        Ok((summary, lines))
-    }
-}
-
-fn json_lines(text: &str) -> Result<Vec<Value>> {
-    let lines = text.lines().map(serde_json::from_str);
-    lines
-        .collect::<Result<_, _>>()
-        .with_context(|| text.to_owned())
-}
-
-const LINES: &str = "[source.rows]\nfile = \"rows\"\nformat = \"lines\"\ntopic = \"rows\"\n";
 
 #[test]
 fn a_plain_run_goes_on_and_a_fresh_one_starts_over() -> Result<()> {
-    let scene = Scene::new(LINES, "one\ntwo\nthree\n")?;
+    let project = Project::new(LINES, "one\ntwo\nthree\n")?;
     let mut ran = Vec::new();
     for arguments in [&[][..], &["--fresh"], &[]] {
-        let (summary, _) = scene.ran_once(arguments)?;
+        let (summary, _) = project.ran_once(arguments)?;
         ran.push((
             summary["pipeline_id"].clone(),
             summary["records_in"].clone(),
@@ -81,34 +34,34 @@ fn a_plain_run_goes_on_and_a_fresh_one_starts_over() -> Result<()> {
 
 #[test]
 fn what_a_run_commits_to_a_topic_is_printed() -> Result<()> {
-    let scene = Scene::new(LINES, "one\ntwo\n")?;
-    let (_, printed) = scene.ran_once(&["--print", "rows"])?;
+    let project = Project::new(LINES, "one\ntwo\n")?;
+    let (_, printed) = project.ran_once(&["--print", "rows"])?;
     let values: Vec<_> = printed.iter().map(|record| &record["value"]).collect();
     assert_eq!(values, ["one", "two"], "{printed:?}");
     // What was there before is not printed again.
-    let (_, printed) = scene.ran_once(&["--print", "rows"])?;
+    let (_, printed) = project.ran_once(&["--print", "rows"])?;
     assert!(printed.is_empty(), "{printed:?}");
     Ok(())
 }
 
 #[test]
 fn a_topic_that_nobody_makes_cannot_be_printed() -> Result<()> {
-    let scene = Scene::new(LINES, "one\n")?;
-    let command = scene.run_once(&["--print", "row"]);
+    let project = Project::new(LINES, "one\n")?;
+    let command = project.run_once(&["--print", "row"]);
     let stopped = command.start()?.wait_for(RUN_LIMIT)?;
     assert_eq!(stopped.status.code(), Some(4), "{stopped:?}");
     let failure = &json_lines(&stopped.stdout)?[0];
     assert_eq!(failure["kind"], "not-found", "{failure}");
     // Nothing was begun: a run after it finds everything to do.
-    assert_eq!(scene.ran_once(&[])?.0["records_in"], 1);
+    assert_eq!(project.ran_once(&[])?.0["records_in"], 1);
     Ok(())
 }
 
 #[test]
 fn a_run_that_is_interrupted_says_so_after_its_summary() -> Result<()> {
     let rows: String = (0..1_000).map(|row| format!("{row}\n")).collect();
-    let scene = Scene::new(&format!("{LINES}rate = 10\n"), &rows)?;
-    let stopped: Stopped = scene.run_once(&[]).start()?.stop()?;
+    let project = Project::new(&format!("{LINES}rate = 10\n"), &rows)?;
+    let stopped: Stopped = project.run_once(&[]).start()?.stop()?;
     assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
     let [summary, failure] = &json_lines(&stopped.stdout)?[..] else {
         panic!("{stopped:?}");
@@ -116,7 +69,7 @@ fn a_run_that_is_interrupted_says_so_after_its_summary() -> Result<()> {
     assert_eq!(summary["pipeline"], "p");
     assert_eq!(failure["kind"], "interrupted");
     // Without --once to be stopped is the only way to end.
-    let node = NodeCommand::run(&scene.manifest(), &scene.data()).start()?;
+    let node = NodeCommand::run(&project.manifest(), &project.data()).start()?;
     assert!(node.stop()?.status.success());
     Ok(())
 }
@@ -126,12 +79,12 @@ fn programs_get_a_manifests_mistakes_as_json_and_nothing_is_built_for_it() -> Re
     let manifest = "[topic.a]\nconfig = { \"retentions.ms\" = 5, \"compression.type\" = \"zip\" }\n\
 [source.rows]\nfile = \"rows\"\nformat = \"csv\"\ntopic = \"a\"\nkey = \"nope\"\n\
 [stage.s]\nplugin = \"./broken\"\ninputs = \"a\"\noutputs = \"b\"\n";
-    let scene = Scene::new(manifest, "a,b\n1,2\n")?;
+    let project = Project::new(manifest, "a,b\n1,2\n")?;
     // Cargo would refuse this crate at once, and say so.
-    let broken = scene.0.path().join("broken");
+    let broken = project.dir().join("broken");
     std::fs::create_dir(&broken)?;
     std::fs::write(broken.join("Cargo.toml"), "no TOML")?;
-    let path = scene.manifest().display().to_string();
+    let path = project.manifest().display().to_string();
     let output = millstream(&["validate", "--output", "json", &path])?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let failure: Value = serde_json::from_slice(&output.stdout)?;
@@ -159,12 +112,12 @@ fn no_topic_is_created_when_one_cannot_be() -> Result<()> {
     let more = [("x", "a.b"), ("y", "a_b")].map(|(source, topic)| {
         format!("[source.{source}]\nfile = \"rows\"\nformat = \"lines\"\ntopic = \"{topic}\"\n")
     });
-    let scene = Scene::new(&format!("{LINES}{}", more.concat()), "one\n")?;
-    let stopped = scene.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
+    let project = Project::new(&format!("{LINES}{}", more.concat()), "one\n")?;
+    let stopped = project.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
     assert_eq!(stopped.status.code(), Some(2), "{stopped:?}");
     let problem = &json_lines(&stopped.stdout)?[0]["problems"][0];
     assert_eq!(problem["line"], 14, "{problem}");
-    let node = NodeCommand::serve(&scene.data()).start()?;
+    let node = NodeCommand::serve(&project.data()).start()?;
     let address = node.kafka.to_string();
     let listed = millstream_ok(&["topic", "list", "--output", "json", "--node", &address])?;
     assert!(
@@ -180,20 +133,20 @@ start = { if_no_offset = { offsets = { \"3\" = 0 } } }\n";
 /// The manifest names a partition that only the node's own topic has.
 #[test]
 fn a_stage_reads_a_topic_that_only_the_node_knows() -> Result<()> {
-    let scene = Scene::new(MASKED, "")?;
-    let node = NodeCommand::serve(&scene.data()).start()?;
+    let project = Project::new(MASKED, "")?;
+    let node = NodeCommand::serve(&project.data()).start()?;
     let address = node.kafka.to_string();
     let create = ["topic", "create", "in", "--partitions", "4", "--node"];
     millstream_ok(&[&create[..], &[&address]].concat())?;
     produce(&address, "in", b"1\n2\n3\n4\n5\n")?;
     assert!(node.stop()?.status.success());
 
-    let (summary, _) = scene.ran_once(&[])?;
+    let (summary, _) = project.ran_once(&[])?;
     assert_eq!(summary["records_in"], 5, "{summary}");
 
     // Now the group has offsets, and `start` has no effect: that is said once.
-    let said = scene.0.path().join("said");
-    let command = scene.run_once(&[]).stderr(File::create(&said)?.into());
+    let said = project.dir().join("said");
+    let command = project.run_once(&[]).stderr(File::create(&said)?.into());
     assert!(command.start()?.wait_for(RUN_LIMIT)?.status.success());
     let said = std::fs::read_to_string(&said)?;
     assert!(
@@ -202,10 +155,10 @@ fn a_stage_reads_a_topic_that_only_the_node_knows() -> Result<()> {
     );
     // A topic that the node has otherwise than the manifest says is pointed at.
     declare(
-        &scene.manifest(),
+        &project.manifest(),
         "[topic.in]\npartitions = 4\nconfig = { \"retention.ms\" = 5 }\n",
     )?;
-    let stopped = scene.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
+    let stopped = project.run_once(&[]).start()?.wait_for(RUN_LIMIT)?;
     assert_eq!(stopped.status.code(), Some(2), "{stopped:?}");
     let failure = &json_lines(&stopped.stdout)?[0];
     assert_eq!(

@@ -20,6 +20,7 @@ fn image() -> Image {
     let topic = |name: &str, id| MetadataRecord::Topic {
         name: name.to_owned(),
         id: Uuid::from_u128(id),
+        created_by: None,
     };
     let records = [
         topic("t", 1),
