@@ -133,6 +133,7 @@ async fn groups_are_found_by_the_topics_in_which_they_have_offsets() {
     };
     let offset = millstream_broker::OffsetCommit {
         partition: TopicPartition::new("out", 1),
+        topic_id: id_of(&node, "out"),
         offset: 1,
         leader_epoch: -1,
         metadata: String::new(),
