@@ -10,7 +10,7 @@ pub mod engine;
 pub mod node;
 pub mod outcome;
 mod output;
-mod pipelines;
+pub mod pipelines;
 mod screen;
 pub mod settings;
 mod usage;

@@ -13,6 +13,7 @@ pub enum Start {
     Fresh,
 }
 
+/// The id of a run that starts so.
 pub fn pipeline_id(image: &Image, name: &str, start: Start) -> String {
     let ids = image.tasks().map(|(key, _)| key.pipeline.as_str());
     let newest = ids.filter_map(|id| number(id, name)).max();

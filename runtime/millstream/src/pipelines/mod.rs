@@ -26,7 +26,7 @@ use crate::outcome::{Failure, FailureKind, Outcome};
 
 pub use caches::CacheArguments;
 pub use deployment::Deployment;
-pub use incarnation::Start;
+pub use incarnation::{Start, pipeline_id};
 pub use plugins::{PluginArguments, builder, engine, load, load_stage};
 
 use plugins::Effort;
@@ -82,7 +82,7 @@ pub async fn plan(prepared: &Prepared, broker: &Arc<Broker>, start: Start) -> Ou
         defaults: engine.default_settings(),
     };
     let name = prepared.manifest.pipeline.get_ref();
-    let pipeline_id = incarnation::pipeline_id(&broker.cluster().image(), name, start);
+    let pipeline_id = pipeline_id(&broker.cluster().image(), name, start);
     let known = plugins::facts(&prepared.plugins);
     let mut plan = Plan::new(&prepared.manifest, &known, &facts, &pipeline_id).map_err(refused)?;
     let problems = creation::check(&prepared.manifest, &plan, broker);

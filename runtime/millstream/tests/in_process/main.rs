@@ -6,6 +6,7 @@ mod effects;
 mod failed_stage;
 mod fencing;
 mod flights_power_cut;
+mod fresh_run;
 mod history;
 mod missing_metadata;
 mod power_cut;

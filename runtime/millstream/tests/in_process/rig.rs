@@ -262,6 +262,16 @@ fn see_records(
 
 /// The plan of a pipeline `p` with one stage `route`, whose plugin has these outputs.
 pub async fn plan(body: &str, outputs: &[&str], engine: &LocalEngine) -> Result<Plan, String> {
+    plan_as("p", body, outputs, engine).await
+}
+
+/// The same for one of its incarnations.
+pub async fn plan_as(
+    pipeline_id: &str,
+    body: &str,
+    outputs: &[&str],
+    engine: &LocalEngine,
+) -> Result<Plan, String> {
     let text = format!("manifest = 1\npipeline = \"p\"\n{body}");
     let (manifest, report) = Manifest::read_text(Path::new("p.toml"), text);
     assert!(report.is_empty(), "{report}");
@@ -286,6 +296,6 @@ pub async fn plan(body: &str, outputs: &[&str], engine: &LocalEngine) -> Result<
         defaults: BTreeMap::new(),
     };
     let plugins = BTreeMap::from([("route".to_owned(), facts)]);
-    let plan = Plan::new(&manifest, &plugins, &topics, "p");
+    let plan = Plan::new(&manifest, &plugins, &topics, pipeline_id);
     Ok(plan.unwrap_or_else(|report| panic!("{report}")))
 }

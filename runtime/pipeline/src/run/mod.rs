@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 pub use histogram::Histogram;
-pub use starts::{Beginning, beginnings, superseded_starts};
+pub use starts::{Beginning, beginnings, fed_before, superseded_starts};
 pub use summary::{DelaySummary, StageSummary, Summary, TopicCount};
 pub use watch::{PipelineWatch, WatchedPart, WatchedTask};
 pub use workers::Workers;

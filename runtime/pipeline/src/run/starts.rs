@@ -1,8 +1,9 @@
-//! Where stages begin, and those whose `start` is set and has no effect.
+//! Where stages and sources begin, and stages whose `start` is set and has no effect.
 
 use crate::manifest::IfNoOffset;
-use crate::plan::{Plan, StagePlan};
+use crate::plan::{Plan, SourcePlan, StagePlan};
 use crate::ports::{Bounds, Engine, InputPartition as _, PortError};
+use crate::source::progress;
 use crate::task::first_offset;
 
 /// Where a stage begins in one of its input topics, over all partitions.
@@ -55,6 +56,20 @@ pub async fn beginnings<E: Engine>(
         beginnings.push(beginning);
     }
     Ok(beginnings)
+}
+
+/// How many records of its file a source has fed into the present topic already; it goes on behind them. None: it begins
+/// at the beginning.
+pub async fn fed_before<E: Engine>(
+    source: &SourcePlan,
+    engine: &E,
+) -> Result<Option<u64>, PortError> {
+    let Some(topic) = engine.topic(&source.topic).await? else {
+        return Ok(None);
+    };
+    let known = progress::read_decided(engine, &progress::key(&source.task)).await?;
+    let known = known.filter(|known| !known.is_of_another_topic(topic.id));
+    Ok(known.map(|known| known.records))
 }
 
 /// One notice for each stage that the manifest tells where to begin, though its group has committed

@@ -7,7 +7,7 @@ mod csv;
 mod error;
 mod fields;
 mod lines;
-mod progress;
+pub(crate) mod progress;
 mod reader;
 mod rfc3339;
 mod rows;

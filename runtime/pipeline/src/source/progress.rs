@@ -109,9 +109,27 @@ pub fn key(task: &TaskId) -> String {
 pub async fn read<E: Engine>(engine: &E, key: &str) -> Result<Option<Progress>, PortError> {
     let input = engine.input(SOURCES_TOPIC, PARTITION).await?;
     let bounds = input.bounds().await?;
-    let mut at = bounds.log_start;
+    read_to(&input, key, bounds.log_start, bounds.log_end).await
+}
+
+/// The same while nobody has acquired the task: transactions that are undecided do not count, and nothing is waited for.
+pub async fn read_decided<E: Engine>(engine: &E, key: &str) -> Result<Option<Progress>, PortError> {
+    if engine.topic(SOURCES_TOPIC).await?.is_none() {
+        return Ok(None);
+    }
+    let input = engine.input(SOURCES_TOPIC, PARTITION).await?;
+    let bounds = input.bounds().await?;
+    read_to(&input, key, bounds.log_start, bounds.last_stable).await
+}
+
+async fn read_to<I: InputPartition>(
+    input: &I,
+    key: &str,
+    mut at: i64,
+    end: i64,
+) -> Result<Option<Progress>, PortError> {
     let mut newest = None;
-    while at < bounds.log_end {
+    while at < end {
         input.wait_beyond(at).await?;
         let chunk = input.read(at, CHUNK_BYTES).await?;
         let mut filter = AbortedFilter::new(&chunk.aborted);

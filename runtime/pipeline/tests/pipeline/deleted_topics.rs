@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millstream_pipeline::ports::SOURCES_TOPIC;
+use millstream_pipeline::run::fed_before;
 use millstream_pipeline::testing::{MemoryEngine, Step};
 
 use crate::rig::*;
@@ -161,6 +162,22 @@ async fn a_source_feeds_a_topic_that_was_made_anew_from_the_files_beginning() {
     let summary = run_once(&plan, &engine, &Plugins::none()).await;
     assert_eq!(summary.records_in, 0);
     assert_eq!(values(&engine, "rows"), all_lines());
+}
+
+#[tokio::test]
+async fn how_much_a_source_has_fed_into_the_present_topic_is_known_before_it_runs() {
+    let engine = MemoryEngine::new();
+    let (_folder, plan) = source(&engine, "").await;
+    let known = async || fed_before(&plan.sources[0], &engine).await.unwrap();
+    assert_eq!(known().await, None);
+    run_once(&plan, &engine, &Plugins::none()).await;
+    assert_eq!(known().await, Some(200));
+    make_anew(&engine, "rows");
+    assert_eq!(known().await, None);
+    run_once(&plan, &engine, &Plugins::none()).await;
+    assert_eq!(known().await, Some(200));
+    engine.delete_topic("rows");
+    assert_eq!(known().await, None);
 }
 
 /// Neither the rest of the file only, nor some of it twice.

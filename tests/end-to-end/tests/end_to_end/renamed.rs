@@ -75,6 +75,14 @@ fn a_renamed_source_reads_its_file_again_only_when_somebody_agrees() -> Result<(
     );
     assert_eq!(project.ran_once(&["--yes"])?.0["records_in"], 2);
     assert_eq!(committed(&project.data(), &["rows"])?["rows"].len(), 4);
+    // Under its old name it knows how far it has read.
+    project.write_manifest(&manifest("rows", "mask"))?;
+    let error = project.refused(&[])?;
+    assert!(
+        error.contains("source rows goes on in its file behind the 2 records"),
+        "{error}"
+    );
+    assert_eq!(project.ran_once(&["--yes"])?.0["records_in"], 0);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millstream_broker::{Broker, GroupWithOffsets};
 use millstream_cluster::stage_group;
 use millstream_pipeline::plan::Plan;
-use millstream_pipeline::run::beginnings;
+use millstream_pipeline::run::{beginnings, fed_before};
 use millstream_wire::ErrorCode;
 
 use super::renamed::{PartFacts, Replaced};
@@ -73,9 +73,15 @@ pub async fn of_parts(
             facts.begins.insert(stage.name.clone(), begins);
         }
     }
-    let sources = plan.sources.iter();
-    let fed = sources.filter(|source| replaced.come.contains(source.task.stage.as_str()));
-    let fed: BTreeSet<String> = fed.map(|source| source.topic.clone()).collect();
+    let mut fed = BTreeSet::new();
+    for source in &plan.sources {
+        if replaced.come.contains(source.task.stage.as_str()) {
+            if let Some(records) = fed_before(source, &engine).await? {
+                facts.fed_before.insert(source.name.clone(), records);
+            }
+            fed.insert(source.topic.clone());
+        }
+    }
     facts.records = records(broker, &fed);
     Ok(facts)
 }

@@ -32,6 +32,8 @@ pub struct PartFacts {
     pub begins: BTreeMap<String, Vec<Beginning>>,
     /// Records in the topics of sources that have come.
     pub records: BTreeMap<String, u64>,
+    /// Records that a source that has come fed under its name already.
+    pub fed_before: BTreeMap<String, u64>,
 }
 
 /// Compares the plan with the parts that have tasks in the metadata. Nothing to be said while parts have only come, or
@@ -156,6 +158,11 @@ fn begins(stage: &StagePlan, beginning: &Beginning, processed: &[&str]) -> Strin
 
 fn begins_to_feed(source: &SourcePlan, facts: &PartFacts) -> String {
     let (name, topic) = (&source.name, &source.topic);
+    if let Some(records) = facts.fed_before.get(name) {
+        return format!(
+            "source {name} goes on in its file behind the {records} records that it has fed into {topic} before"
+        );
+    }
     let text = format!("source {name} reads its file from the beginning into {topic}");
     match facts.records.get(topic) {
         Some(records) => format!("{text}, which has up to {records} records"),

@@ -103,13 +103,14 @@ fn a_source_is_said_to_read_its_file_again() {
         ("source.old", topics(&[], &["a"])),
         ("one", topics(&["a"], &["b"])),
     ];
-    assert_eq!(
-        said(BODY, &gone, &facts),
-        [
-            "source old leaves behind the records that it has read, in a",
-            "source rows reads its file from the beginning into a, which has up to 4 records",
-        ]
-    );
+    let left = "source old leaves behind the records that it has read, in a";
+    let begins = "source rows reads its file from the beginning into a, which has up to 4 records";
+    assert_eq!(said(BODY, &gone, &facts), [left, begins]);
+    // It had this name before.
+    facts.fed_before.insert("rows".to_owned(), 3);
+    let goes_on =
+        "source rows goes on in its file behind the 3 records that it has fed into a before";
+    assert_eq!(said(BODY, &gone, &facts), [left, goes_on]);
 }
 
 #[test]
