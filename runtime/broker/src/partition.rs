@@ -175,17 +175,13 @@ impl Partitions {
             topic: topic.name.clone(),
             partition,
         };
-        let made = self.store.create_log(id.clone(), settings.log.clone());
-        let in_the_way = match &made {
-            Err(StoreError::Taken { holder_id, .. }) => *holder_id,
-            Err(StoreError::Lost { lost }) => lost.topic_id,
-            _ => return made,
-        };
-        if image.topic_by_id(&in_the_way).is_some() {
-            return made;
+        match self.store.create_log(id.clone(), settings.log.clone()) {
+            Err(StoreError::Taken { holder_id, .. }) if image.topic_by_id(&holder_id).is_none() => {
+                self.store.delete_log(&holder_id, partition)?;
+                self.store.create_log(id, settings.log.clone())
+            }
+            made => made,
         }
-        self.store.delete_log(&in_the_way, partition)?;
-        self.store.create_log(id, settings.log.clone())
     }
 
     /// A topic's settings in effect on this node.

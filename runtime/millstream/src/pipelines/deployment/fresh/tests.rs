@@ -49,11 +49,19 @@ fn what_the_pipeline_writes_is_renewed_and_its_inputs_are_not() {
     }
 }
 
+/// The creator of a topic, tasks, groups, and what is said about it.
+type Case<'c> = (
+    Option<&'c str>,
+    &'c [Task<'c>],
+    Vec<GroupWithOffsets>,
+    &'c str,
+);
+
 #[test]
 fn whoever_has_a_part_in_a_topic_is_named() {
     let none: &[Task<'_>] = &[];
     let dashboard = group("dashboard", &["a", "fed"]);
-    let cases: [(Option<&str>, &[Task<'_>], Vec<GroupWithOffsets>, &str); 11] = [
+    let cases: [Case<'_>; 11] = [
         (OURS, none, vec![], ""),
         (None, none, vec![], "this pipeline did not create it"),
         (Some("q"), none, vec![], "pipeline q created it"),

@@ -4,11 +4,14 @@ use crate::pipelines::deployment::testing::{names, plan, topics};
 const BODY: &str = "[source.rows]\nfile = \"Cargo.toml\"\nformat = \"lines\"\ntopic = \"a\"\n\
 [stage.one]\nplugin = \"one\"\ninputs = \"a\"\noutputs = \"b\"\n";
 
+/// The parts that are recorded; of them those that are gone, and those that have come.
+type Case<'c> = (&'c [&'c str], Option<(&'c [&'c str], &'c [&'c str])>);
+
 #[test]
 fn parts_that_come_in_the_place_of_others_are_found() {
     let plan = plan(BODY, "p");
     let none = TaskTopics::default();
-    let cases: [(&[&str], Option<(&[&str], &[&str])>); 7] = [
+    let cases: [Case<'_>; 7] = [
         // A first run, and one more like it.
         (&[], None),
         (&["source.rows", "one"], None),
