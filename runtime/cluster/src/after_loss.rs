@@ -37,7 +37,7 @@ impl Image {
     fn apply_leniently(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
         match record {
             // The removal of the topic that had the name is lost.
-            MetadataRecord::Topic { name, id } => {
+            MetadataRecord::Topic { name, id, .. } => {
                 let former = [self.topic(name), self.topic_by_id(id)];
                 let former: Vec<_> = former.into_iter().flatten().map(|one| one.id).collect();
                 for id in former {
@@ -72,12 +72,14 @@ impl Image {
                 key,
                 node_id,
                 epoch,
+                topics,
             } => {
                 let known = self.task(key).map(|task| task.epoch);
                 self.apply(&MetadataRecord::Task {
                     key: key.clone(),
                     node_id: *node_id,
                     epoch: known.map_or(*epoch, |known| known.max(*epoch)),
+                    topics: topics.clone(),
                 })
             }
             _ => self.apply(record),
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{
         producer_ids::allocate_producer_ids,
-        record::{ConfigResource, TaskKey},
+        record::{ConfigResource, TaskKey, TaskTopics},
         tasks::acquire_task,
     };
 
@@ -103,6 +105,7 @@ mod tests {
         MetadataRecord::Topic {
             name: name.to_owned(),
             id,
+            created_by: None,
         }
     }
 
@@ -134,6 +137,7 @@ mod tests {
                 key: task(),
                 node_id: 1,
                 epoch: 4,
+                topics: TaskTopics::default(),
             },
         ];
         Image::default().with(&records, 3).unwrap()
@@ -161,6 +165,7 @@ mod tests {
                 key: task(),
                 node_id: 1,
                 epoch: 6,
+                topics: TaskTopics::default(),
             },
         ];
         let before = image.clone();

@@ -28,6 +28,7 @@ pub fn plan(body: &str, pipeline_id: &str) -> Plan {
     let topics = TopicFacts {
         existing: BTreeMap::new(),
         default_partitions: 2,
+        defaults: BTreeMap::new(),
     };
     let plan = Plan::new(&manifest, &plugins, &topics, pipeline_id);
     plan.unwrap_or_else(|report| panic!("{report}"))
