@@ -114,9 +114,35 @@ impl Command {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use clap::CommandFactory as _;
     use tracing_subscriber::EnvFilter;
 
-    use super::DEFAULT_LOG;
+    use super::{Arguments, DEFAULT_LOG};
+
+    /// The words of a text, whatever its lines.
+    fn words(text: &str) -> Vec<&str> {
+        text.split_whitespace().collect()
+    }
+
+    fn check_help(command: &mut clap::Command) {
+        let wide = command.clone().term_width(usize::MAX).render_long_help();
+        let narrow = command.clone().term_width(80).render_long_help();
+        let (wide, narrow) = (wide.to_string(), narrow.to_string());
+        assert_eq!(words(&wide), words(&narrow), "{}", command.get_name());
+        for line in narrow.lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+        }
+        for below in command.get_subcommands_mut() {
+            check_help(below);
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_breaks_no_word() {
+        let mut command = Arguments::command();
+        command.build();
+        check_help(&mut command);
+    }
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -17,7 +17,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Counted up when what we make of a module changes (another componentizer), so that old artifacts are not used.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Artifacts beyond this many push out the ones written longest ago.
 const ARTIFACTS_MAX: usize = 256;
 
