@@ -1,4 +1,4 @@
-//! Lists the files of the SDK, which become part of the program.
+//! Lists the files that become part of the program: the SDK's sources, and the ready-made plugins.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,9 @@ fn main() -> io::Result<()> {
     let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the folder"));
     let root = own.join("../..").canonicalize()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names the output folder"));
-    fs::write(out.join("sdk.rs"), list_sdk(&root)?)
+    fs::write(out.join("sdk.rs"), list_sdk(&root)?)?;
+    let ready_made = list_ready_made(&root.join("plugins"))?;
+    fs::write(out.join("ready_made.rs"), ready_made)
 }
 
 /// What a plugin's crate needs of `plugin-sdk/`: manifests, sources, the contract. Tests stay out.
@@ -41,6 +43,38 @@ fn list_sdk(root: &Path) -> io::Result<String> {
             &format!("pub const {name}: &str = include_str!({path:?});"),
         );
     }
+    Ok(text)
+}
+
+/// The modules that `cargo xtask plugins` has left beside their sources.
+fn list_ready_made(plugins: &Path) -> io::Result<String> {
+    watch(plugins);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(plugins)? {
+        names.push(entry?.file_name());
+    }
+    names.sort();
+    let mut text = String::new();
+    line(
+        &mut text,
+        "pub const READY_MADE: &[(&str, &str, &[u8])] = &[",
+    );
+    for name in names {
+        let (about, module) = (
+            plugins.join(&name).join("ready-made.json"),
+            plugins.join(&name).join("ready-made.wasm.zst"),
+        );
+        watch(&about);
+        watch(&module);
+        if about.is_file() && module.is_file() {
+            let name = name.to_str().expect("our names are text");
+            line(
+                &mut text,
+                &format!("    ({name:?}, include_str!({about:?}), include_bytes!({module:?})),"),
+            );
+        }
+    }
+    line(&mut text, "];");
     Ok(text)
 }
 

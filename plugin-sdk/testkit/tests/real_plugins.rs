@@ -15,10 +15,14 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// What the tests leave for each other, and for their next run.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
 fn build(crate_dir: &Path) -> PathBuf {
-    let notes = tempfile::tempdir().unwrap();
     let builder = Builder {
-        cache_dir: notes.path().to_owned(),
+        cache_dir: cache().join("builds"),
         ..Builder::default()
     };
     let built = builder
@@ -131,8 +135,53 @@ async fn a_new_plugin_builds_tests_and_runs() {
     assert!(native.success());
 }
 
+/// Cargo takes them for one crate when they share what they are built of.
+#[tokio::test]
+async fn plugins_of_one_name_share_what_they_are_built_of_and_not_themselves() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|folder| {
+        let folder = directory.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        millstream_plugin_build::new(&folder, "shared-words", &sdk()).unwrap();
+        folder.join("shared-words")
+    });
+    let source = std::fs::read_to_string(other.join("src/lib.rs")).unwrap();
+    assert!(source.contains("an empty line"));
+    let source = source.replace("an empty line", "nothing in it");
+    std::fs::write(other.join("src/lib.rs"), source).unwrap();
+
+    let refused = async |crate_dir: &Path| {
+        let plugin = load(&build(crate_dir)).await;
+        let found = outcomes(&plugin, r#"{"value":""}"#, json!({})).await;
+        found.unwrap()[0]["refused"]["message"].clone()
+    };
+    assert_eq!(refused(&one).await, "an empty line");
+    let first = std::fs::read(build(&one)).unwrap();
+    let sdks = built_sdks();
+    assert!(sdks > 0);
+    assert_eq!(refused(&other).await, "nothing in it");
+    // What the first is made of is older than what the second left in the shared folder.
+    let manifest = one.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{text}\n# changed\n")).unwrap();
+    assert_eq!(refused(&one).await, "an empty line");
+    assert_eq!(std::fs::read(build(&one)).unwrap(), first);
+    assert_eq!(refused(&other).await, "nothing in it");
+    assert_eq!(built_sdks(), sdks, "the SDK was built anew");
+}
+
+/// How often the shared folder has the SDK: once for each version of it.
+fn built_sdks() -> usize {
+    let deps = cache().join("builds/shared/wasm32-unknown-unknown/release/deps");
+    let names = std::fs::read_dir(deps)
+        .unwrap()
+        .map(|file| file.unwrap().file_name());
+    let is_sdk = |name: &str| name.starts_with("libmillstream_sdk-") && name.ends_with(".rlib");
+    names.filter(|name| is_sdk(&name.to_string_lossy())).count()
+}
+
 fn sdk() -> Sdk {
-    Sdk::unpacked(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")).unwrap()
+    Sdk::unpacked(&cache()).unwrap()
 }
 
 /// One target directory for all new plugins.

@@ -3,13 +3,37 @@
 //! Read `Config` for what can be set, then `process`.
 
 use millstream_sdk::prelude::*;
+use serde_json::Value;
 
-/// The stage's config.
-#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+/// The stage's config. It is read by hand, which makes the module a quarter smaller than serde's and schemars' derives.
+#[derive(Debug, Default)]
 pub struct Config {
     /// Bytes at the beginning of each value that stay as they are.
     keep: usize,
+}
+
+impl millstream_sdk::Config for Config {
+    fn schema() -> Option<Value> {
+        let schema = serde_json::from_str(include_str!("config.schema.json"));
+        Some(schema.expect("the schema is JSON"))
+    }
+
+    fn read(config: Value) -> Result<Self, ConfigError> {
+        let Value::Object(mut config) = config else {
+            return Err(ConfigError::new("the config is a table"));
+        };
+        let keep = match config.remove("keep") {
+            None => 0,
+            Some(keep) => {
+                let keep = keep.as_u64().and_then(|keep| keep.try_into().ok());
+                keep.ok_or_else(|| ConfigError::at("keep", "must be a number of bytes"))?
+            }
+        };
+        match config.keys().next() {
+            None => Ok(Self { keep }),
+            Some(name) => Err(ConfigError::at(name, "is not known")),
+        }
+    }
 }
 
 /// The plugin.
@@ -64,6 +88,19 @@ mod tests {
         assert_eq!(outputs[0].value_text(), "4711####");
         let outputs = harness.process_one(Input::new("k", "47")).unwrap();
         assert_eq!(outputs[0].value_text(), "47");
+    }
+
+    #[test]
+    fn a_config_that_makes_no_sense_is_refused_with_its_path() {
+        for (config, path) in [
+            (serde_json::json!({ "keep": -1 }), "keep"),
+            (serde_json::json!({ "keep": "all" }), "keep"),
+            (serde_json::json!({ "kept": 1 }), "kept"),
+            (serde_json::json!([4]), ""),
+        ] {
+            let error = Harness::<MaskDigits>::open(config).err().unwrap();
+            assert_eq!(error.issues().next().unwrap().0, path);
+        }
     }
 
     #[test]

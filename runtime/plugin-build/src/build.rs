@@ -1,43 +1,33 @@
 //! Builds a plugin's crate with cargo, which decides what has to be compiled again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Deserialize;
-
-use crate::command::{CommandError, text};
-use crate::fresh::Note;
+use crate::command::{CommandError, run};
+use crate::fresh::{Note, Stamp};
+use crate::metadata::Metadata;
+use crate::recipe::{Recipe, registries};
 use crate::sdk::{SdkError, provide};
 use crate::setup::{SetupError, setup};
-use crate::toolchain::{Toolchain, WASM_TARGET};
+use crate::shared::Shared;
+use crate::toolchain::Toolchain;
 
-/// Settings of plugin builds, whatever the profile of the workspace says: small and fast modules without our own
-/// assertions. Names of functions stay, for backtraces; they cost nothing at run time. Every host of ours has SIMD, and
-/// it gives the same results everywhere.
-const SETTINGS: [&str; 9] = [
-    "profile.release.opt-level=3",
-    "profile.release.lto=true",
-    "profile.release.codegen-units=1",
-    "profile.release.panic=\"abort\"",
-    "profile.release.debug=false",
-    "profile.release.strip=\"debuginfo\"",
-    "profile.release.debug-assertions=false",
-    "profile.release.overflow-checks=false",
-    "target.wasm32-unknown-unknown.rustflags=[\"-Ctarget-feature=+simd128\"]",
-];
 /// Target directory of plugin builds inside the workspace's own, so that the two do not undo each other's work.
 const TARGET_DIRECTORY: &str = "wasm-plugins";
 
 /// Builds plugins.
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
-    /// Where notes about builds are kept; made when it is missing.
+    /// Where notes about builds are kept, and what plugins share; made when it is missing.
     pub cache_dir: PathBuf,
     /// Never install a toolchain.
     pub no_setup: bool,
     /// `None`: the one that is found, or set up.
     pub toolchain: Option<Toolchain>,
+    /// Leave the names of functions out: a third of a small module.
+    pub without_names: bool,
 }
 
 /// A finished build.
@@ -66,11 +56,8 @@ pub enum BuildError {
          to its Cargo.toml"
     )]
     NoCdylib { name: String, path: PathBuf },
-    #[error("cannot keep build notes in {path}: {source}")]
-    CacheDir {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    #[error("cannot keep what builds need in {path}: {source}")]
+    Keep { path: PathBuf, source: io::Error },
 }
 
 impl Builder {
@@ -100,17 +87,44 @@ impl Builder {
             None => setup(&crate_dir, self.no_setup, report)?,
         };
         let metadata = Metadata::read(&toolchain, &crate_dir)?;
-        let package = metadata.package_of(&crate_dir)?;
-        let built = compile(&toolchain, &metadata, package, report)?;
+        let built = self.compile(&toolchain, &metadata, &crate_dir, report)?;
         if let Some(note) = Note::of_build(&built.wasm, &crate_dir, &metadata.workspace_root) {
             let kept =
                 std::fs::create_dir_all(&self.cache_dir).and_then(|()| note.write(&note_path));
-            kept.map_err(|source| BuildError::CacheDir {
-                path: self.cache_dir.clone(),
-                source,
-            })?;
+            kept.map_err(keep(&self.cache_dir))?;
         }
         Ok(built)
+    }
+
+    fn compile(
+        &self,
+        toolchain: &Toolchain,
+        metadata: &Metadata,
+        crate_dir: &Path,
+        report: &mut dyn FnMut(&str),
+    ) -> Result<Built, BuildError> {
+        let package = metadata.package_of(crate_dir)?;
+        let library = package.library()?;
+        let shared = match metadata.is_alone(package) {
+            true => Some(Shared::take(&self.cache_dir, report).map_err(keep(&self.cache_dir))?),
+            false => None,
+        };
+        let target_dir = metadata.target_directory.join(TARGET_DIRECTORY);
+        let recipe = Recipe {
+            target_dir: target_dir.join(toolchain.slug()),
+            build_dir: shared.as_ref().map(|shared| shared.folder().to_owned()),
+            renamed: registries(),
+            without_names: self.without_names,
+        };
+        let settings = recipe.write().map_err(keep(&recipe.target_dir))?;
+        let wasm = recipe.module(&library);
+        let before = Stamp::of(&wasm);
+        if let Some(shared) = &shared {
+            shared.forget(&library).map_err(keep(shared.folder()))?;
+        }
+        run(&mut build_command(toolchain, crate_dir, &settings), report)?;
+        let fresh = before.is_some() && Stamp::of(&wasm) == before;
+        Ok(Built { wasm, fresh })
     }
 
     fn note_path(&self, crate_dir: &Path) -> PathBuf {
@@ -121,172 +135,29 @@ impl Builder {
     }
 }
 
-/// What `cargo metadata` says, as far as it is needed.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    target_directory: PathBuf,
-    workspace_root: PathBuf,
+fn keep(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |source| BuildError::Keep { path, source }
 }
 
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-    targets: Vec<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    crate_types: Vec<String>,
-}
-
-impl Metadata {
-    fn read(toolchain: &Toolchain, crate_dir: &Path) -> Result<Self, BuildError> {
-        let metadata = |reason: String| BuildError::Metadata {
-            path: crate_dir.to_owned(),
-            reason,
-        };
-        let mut cargo = toolchain.cargo();
-        cargo.args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ]);
-        cargo
-            .arg(crate_dir.join("Cargo.toml"))
-            .current_dir(crate_dir);
-        let output = cargo.stdin(Stdio::null()).output();
-        let output = output.map_err(|source| CommandError::Start {
-            command: text(&cargo),
-            source,
-        })?;
-        if !output.status.success() {
-            return Err(metadata(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ));
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| metadata(error.to_string()))
-    }
-
-    fn package_of(&self, crate_dir: &Path) -> Result<&Package, BuildError> {
-        let same = |one: &Path, other: &Path| {
-            one == other || one.canonicalize().ok() == other.canonicalize().ok()
-        };
-        let manifest = crate_dir.join("Cargo.toml");
-        let package = self
-            .packages
-            .iter()
-            .find(|package| same(&package.manifest_path, &manifest));
-        package.ok_or_else(|| BuildError::Metadata {
-            path: crate_dir.to_owned(),
-            reason: "its Cargo.toml has no package".to_owned(),
-        })
-    }
-}
-
-/// One line of cargo's messages.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    #[serde(default)]
-    target: Option<Target>,
-    #[serde(default)]
-    filenames: Vec<PathBuf>,
-    #[serde(default)]
-    fresh: bool,
-}
-
-fn compile(
-    toolchain: &Toolchain,
-    metadata: &Metadata,
-    package: &Package,
-    report: &mut dyn FnMut(&str),
-) -> Result<Built, BuildError> {
-    let crate_dir = package.manifest_path.parent().unwrap_or(Path::new("/"));
-    let no_cdylib = || BuildError::NoCdylib {
-        name: package.name.clone(),
-        path: crate_dir.to_owned(),
-    };
-    let is_cdylib = |target: &&Target| target.crate_types.iter().any(|kind| kind == "cdylib");
-    let library = package
-        .targets
-        .iter()
-        .find(is_cdylib)
-        .ok_or_else(no_cdylib)?;
-
-    let mut cargo = build_command(toolchain, metadata, package);
-    let command = text(&cargo);
-    report(&command);
-    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|source| CommandError::Start {
-        command: command.clone(),
-        source,
-    })?;
-    if !output.status.success() {
-        return Err(CommandError::Failed {
-            command,
-            status: output.status,
-        }
-        .into());
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let artifact = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
-        .find_map(|message| {
-            let of_library = message
-                .target
-                .as_ref()
-                .is_some_and(|target| target.name == library.name);
-            let is_wasm = |path: &PathBuf| {
-                path.extension()
-                    .is_some_and(|extension| extension == "wasm")
-            };
-            let wasm = message
-                .filenames
-                .into_iter()
-                .find(is_wasm)
-                .filter(|_| of_library)?;
-            Some(Built {
-                wasm,
-                fresh: message.fresh,
-            })
-        });
-    artifact.ok_or_else(no_cdylib)
-}
-
-fn build_command(toolchain: &Toolchain, metadata: &Metadata, package: &Package) -> Command {
+fn build_command(toolchain: &Toolchain, crate_dir: &Path, settings: &Path) -> Command {
     let mut cargo = toolchain.cargo();
     cargo
-        .arg("build")
-        .arg("--release")
-        .args(toolchain.build_arguments());
-    cargo
-        .args(["--target", WASM_TARGET, "--lib", "--manifest-path"])
-        .arg(&package.manifest_path);
-    let target = metadata
-        .target_directory
-        .join(TARGET_DIRECTORY)
-        .join(toolchain.slug());
-    cargo.arg("--target-dir").arg(target);
-    for setting in SETTINGS {
-        cargo.args(["--config", setting]);
-    }
-    cargo.arg("--message-format=json-render-diagnostics");
-    if let Some(crate_dir) = package.manifest_path.parent() {
-        cargo.current_dir(crate_dir);
-    }
-    // Flags and wrappers meant for the host's build do not fit wasm.
+        .args(["build", "--release", "--lib"])
+        .args(toolchain.build_arguments())
+        .arg("--config")
+        .arg(settings.strip_prefix(crate_dir).unwrap_or(settings))
+        .current_dir(crate_dir)
+        .stdout(Stdio::null());
+    // Flags meant for the host's build do not fit wasm, and folders named there would be stronger than the settings.
     for host in [
         "RUSTFLAGS",
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
         "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET_DIR",
+        "CARGO_BUILD_BUILD_DIR",
     ] {
         cargo.env_remove(host);
     }

@@ -18,8 +18,16 @@ pub enum CommandError {
     TooSlow { command: String, limit: Duration },
 }
 
-/// The command as one would type it, with the environment that it is given.
+/// The command as one would type it, with the folder and the environment that it is given.
 pub fn text(command: &Command) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let folder = command
+        .get_current_dir()
+        .and_then(|folder| std::path::absolute(folder).ok());
+    let folder = folder.filter(|folder| *folder != here).map(|folder| {
+        let folder = folder.strip_prefix(&here).unwrap_or(&folder);
+        format!("cd {} &&", quoted(folder.as_os_str()))
+    });
     let environment = command.get_envs().filter_map(|(name, value)| {
         // PATH is long, and of interest only where it says something new.
         let value = value?.to_string_lossy();
@@ -36,7 +44,8 @@ pub fn text(command: &Command) -> String {
     let words = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(quoted);
-    environment.chain(words).collect::<Vec<_>>().join(" ")
+    let words = folder.into_iter().chain(environment).chain(words);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &OsStr) -> String {
@@ -170,5 +179,16 @@ mod tests {
             words.join(" "),
             "PATH=/lld:$PATH RUSTC_BOOTSTRAP=1 cargo build --config 'a=\"b c\"' ''"
         );
+        let here = std::env::current_dir().unwrap();
+        for (folder, said) in [
+            (".", "cargo test"),
+            ("a b", "cd 'a b' && cargo test"),
+            ("/a", "cd /a && cargo test"),
+            (here.join("b").to_str().unwrap(), "cd b && cargo test"),
+        ] {
+            let mut command = Command::new("cargo");
+            command.arg("test").current_dir(folder);
+            assert_eq!(text(&command), said);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 /// Counted up when the way of building changes, so that old notes do not count.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// A note about the last build of a crate.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,17 +30,20 @@ struct Input {
 
 /// Size and time of the last change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+pub struct Stamp {
     bytes: u64,
     modified: SystemTime,
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Stamp {
-        bytes: metadata.len(),
-        modified: metadata.modified().ok()?,
-    })
+impl Stamp {
+    /// `None`: there is no such file.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok()?,
+        })
+    }
 }
 
 impl Note {
@@ -65,7 +68,7 @@ impl Note {
         let inputs = paths
             .into_iter()
             .map(|path| Input {
-                stamp: stamp(&path),
+                stamp: Stamp::of(&path),
                 path,
             })
             .collect();
@@ -73,18 +76,18 @@ impl Note {
             recipe: RECIPE,
             wasm: wasm.to_owned(),
             inputs,
-            wasm_stamp: stamp(wasm)?,
+            wasm_stamp: Stamp::of(wasm)?,
         })
     }
 
     /// True while the wasm and everything that it was made of are as they were.
     pub fn holds(&self) -> bool {
         self.recipe == RECIPE
-            && stamp(&self.wasm).as_ref() == Some(&self.wasm_stamp)
+            && Stamp::of(&self.wasm).as_ref() == Some(&self.wasm_stamp)
             && self
                 .inputs
                 .iter()
-                .all(|input| stamp(&input.path) == input.stamp)
+                .all(|input| Stamp::of(&input.path) == input.stamp)
     }
 
     pub fn read(path: &Path) -> Option<Self> {

@@ -17,6 +17,8 @@ pub(crate) mod packed {
     include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 }
 
+/// The crate that a plugin depends on.
+pub(crate) const CRATE: &str = "millstream-sdk";
 /// The folder of all versions, in the cache.
 const FOLDER: &str = "sdk";
 /// Digits of the digest in a version's name.

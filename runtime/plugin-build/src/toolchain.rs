@@ -84,6 +84,22 @@ impl Toolchain {
         }
     }
 
+    /// Which compiler this is: two of the same identity make the same bytes of the same sources.
+    pub fn identity(&self) -> String {
+        let mut cargo = self.cargo();
+        // Debian's cargo is told which rustc it starts; the other one starts that of the PATH.
+        let rustc = cargo
+            .get_envs()
+            .find_map(|(name, value)| value.filter(|_| name == "RUSTC"));
+        let mut rustc = Command::new(rustc.unwrap_or("rustc".as_ref()));
+        let version = output(rustc.arg("--version")).unwrap_or_else(|| "rustc".to_owned());
+        let cargo = output(cargo.arg("--version")).unwrap_or_else(|| "cargo".to_owned());
+        match self {
+            Self::Installed => format!("{version}, {cargo}"),
+            Self::DebianBuildStd { .. } => format!("{version}, {cargo}, std built from source"),
+        }
+    }
+
     /// For file names: artifacts of two toolchains do not mix.
     pub(crate) fn slug(&self) -> &'static str {
         match self {

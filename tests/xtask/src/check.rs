@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{arrows, bindings, docs, fail_points, shell, unsafe_list};
+use crate::{arrows, bindings, docs, fail_points, plugins, product_paths, shell, unsafe_list};
 
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
@@ -11,6 +11,8 @@ pub fn run() -> Result<()> {
     bindings::check()?;
     unsafe_list::check()?;
     fail_points::check()?;
+    product_paths::check()?;
+    plugins::check()?;
     let clippy = [
         "clippy",
         "--release",

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bindings, check, docs, foreign, load, model, test, walk};
+use crate::{bindings, check, docs, foreign, load, model, plugins, test, walk};
 
 #[derive(Parser)]
 #[command(
@@ -23,6 +23,8 @@ enum Command {
     Docs,
     /// Writes the Rust SDK's bindings from the contract's WIT
     Bindings,
+    /// Makes the ready-made plugins that are committed in `plugins/`
+    Plugins(plugins::PluginArguments),
     /// The whole test suite; installs the foreign clients that it drives
     Test(test::TestArguments),
     /// The figures of the README, measured on this machine
@@ -42,6 +44,7 @@ pub fn run() -> Result<()> {
         Command::Check => check::run(),
         Command::Docs => docs::write(),
         Command::Bindings => bindings::write(),
+        Command::Plugins(arguments) => plugins::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => load::bench(&arguments),
         Command::Storm(arguments) => load::storm(&arguments),

@@ -1,5 +1,5 @@
 //! The developer's commands, run as `cargo xtask …`.
-//! Must not know: the product's crates; it drives cargo and the built programs.
+//! Must not know: the product's crates, but for the one that builds plugins; it drives cargo and the built programs.
 //! Read `cli.rs` first; each command has a file of its own.
 
 mod arrows;
@@ -11,6 +11,8 @@ mod fail_points;
 mod foreign;
 mod load;
 mod model;
+mod plugins;
+mod product_paths;
 mod shell;
 mod sources;
 mod test;

@@ -2,6 +2,7 @@
 
 mod build;
 mod fixtures;
+mod list;
 mod new;
 mod sdk;
 mod setup;
@@ -26,6 +27,8 @@ enum Command {
     /// Run a plugin on fixtures: as one call, as one record a call, and with a fresh instance for each
     /// record, which must give the same bytes
     Test(fixtures::Arguments),
+    /// List the ready-made plugins, which a manifest names without a path
+    List(list::Arguments),
     /// Unpack the SDK's sources that plugins are built with, and print where they are
     Sdk(sdk::Arguments),
     /// Make the wasm toolchain available; each command is printed before it runs
@@ -37,6 +40,7 @@ pub fn run(arguments: &Arguments, output: OutputFormat) -> Outcome {
         Command::New(new) => new::run(new, output),
         Command::Build(build) => build::run(build, output),
         Command::Test(test) => fixtures::run(test, output),
+        Command::List(list) => list::run(list, output),
         Command::Sdk(sdk) => sdk::run(sdk, output),
         Command::Setup => setup::run(output),
     }

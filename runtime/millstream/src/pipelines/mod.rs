@@ -5,6 +5,7 @@ mod creation;
 mod deployment;
 mod incarnation;
 mod plugins;
+pub mod ready_made;
 mod topic_settings;
 
 use std::collections::BTreeMap;

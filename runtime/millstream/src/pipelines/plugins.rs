@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use millstream_plugin_host::{
 };
 
 use super::caches::CacheArguments;
+use super::ready_made;
 use crate::outcome::Outcome;
 
 /// Flags of all commands that may have to build a plugin.
@@ -49,7 +50,7 @@ pub fn builder(arguments: &PluginArguments) -> Outcome<Builder> {
     Ok(Builder {
         cache_dir: arguments.cache.dir()?.join("builds"),
         no_setup: arguments.no_setup,
-        toolchain: None,
+        ..Builder::default()
     })
 }
 
@@ -106,42 +107,6 @@ async fn load_with(
     })
 }
 
-/// The ready-made plugins: `$MILLSTREAM_PLUGINS`, or `plugins/` of the source tree that this program was built from.
-fn ready_made_dir() -> PathBuf {
-    let named = std::env::var_os("MILLSTREAM_PLUGINS").map(PathBuf::from);
-    named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins"))
-}
-
-async fn load_ready_made(
-    engine: &Engine,
-    name: &str,
-    version: Option<&str>,
-    arguments: &PluginArguments,
-) -> anyhow::Result<Plugin> {
-    let dir = ready_made_dir();
-    let path = dir.join(name);
-    if !path.join("Cargo.toml").is_file() {
-        anyhow::bail!(
-            "there is no ready-made plugin {name} in {}; name a crate's folder (./{name}) or a file (./{name}.wasm)",
-            dir.display()
-        );
-    }
-    let plugin = load_with(engine, &path, arguments).await?;
-    let found = &plugin.descriptor().version;
-    match version {
-        Some(wanted) if !is_version(found, wanted) => {
-            anyhow::bail!("{name} is there in version {found}, and {wanted} is asked for")
-        }
-        _ => Ok(plugin),
-    }
-}
-
-/// `1.2` asks for any `1.2.x`.
-fn is_version(found: &str, wanted: &str) -> bool {
-    let rest = found.strip_prefix(wanted);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// What may be done to have a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
@@ -154,8 +119,8 @@ pub enum Effort {
 impl Effort {
     fn of(plugin: &PluginRef) -> Effort {
         match plugin {
-            PluginRef::File(_) => Effort::Read,
-            PluginRef::Crate(_) | PluginRef::Named { .. } => Effort::Build,
+            PluginRef::File(_) | PluginRef::Named { .. } => Effort::Read,
+            PluginRef::Crate(_) => Effort::Build,
         }
     }
 }
@@ -176,7 +141,9 @@ pub async fn load_stage(
     let plugin = match stage.plugin.get_ref() {
         PluginRef::Crate(path) | PluginRef::File(path) => load_with(engine, path, arguments).await,
         PluginRef::Named { name, version } => {
-            load_ready_made(engine, name, version.as_deref(), arguments).await
+            let plugin = ready_made::find(name, version.as_deref());
+            let plugin = plugin.map_err(|unknown| unknown.problem().at(span.clone()))?;
+            ready_made::load(engine, plugin).await
         }
     };
     let name = stage.name.get_ref();
@@ -220,20 +187,4 @@ pub fn facts(plugins: &BTreeMap<String, Arc<Plugin>>) -> BTreeMap<String, Plugin
         .iter()
         .map(|(stage, plugin)| (stage.clone(), PluginFacts::from(plugin.descriptor())))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_may_be_given_in_part() {
-        assert!(is_version("1.2.3", "1.2") && is_version("1.2.3", "1.2.3"));
-        assert!(!is_version("1.20.3", "1.2") && !is_version("1.2.3", "2"));
-    }
-
-    #[test]
-    fn the_ready_made_plugins_are_found() {
-        assert!(ready_made_dir().join("mask-digits/Cargo.toml").is_file());
-    }
 }

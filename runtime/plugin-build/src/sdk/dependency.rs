@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{FOLDER, SdkError, unpack, version};
-
-const NAME: &str = "millstream-sdk";
+use super::{CRATE, FOLDER, SdkError, unpack, version};
 
 /// Makes sure that the SDK which the crate names is there, as far as that is in our hands: one in a cache of this
 /// version is unpacked again when it is missing or damaged.
@@ -58,7 +56,7 @@ pub fn set(crate_dir: &Path, sdk: &Path) -> Result<(), SdkError> {
     let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
     let (_, span) = find(&text).ok_or_else(|| {
         failed(format!(
-            "it has no `{NAME} = {{ path = \"…\" }}` among its [dependencies]"
+            "it has no `{CRATE} = {{ path = \"…\" }}` among its [dependencies]"
         ))
     })?;
     let changed = format!(
@@ -79,7 +77,7 @@ fn find(text: &str) -> Option<(String, Range<usize>)> {
     let DeValue::Table(dependencies) = dependencies.get_ref() else {
         return None;
     };
-    let DeValue::Table(sdk) = dependencies.get(NAME)?.get_ref() else {
+    let DeValue::Table(sdk) = dependencies.get(CRATE)?.get_ref() else {
         return None;
     };
     let path = sdk.get("path")?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use millstream_end_to_end::{NodeCommand, Stopped};
 use serde_json::Value;
 
-use crate::project::{LINES, Project, RUN_LIMIT, json_lines};
+use crate::project::{LINES, Project, RUN_LIMIT, json_lines, ran};
 use crate::scene::{millstream, millstream_ok, produce};
 
 #[test]
@@ -29,6 +29,21 @@ fn a_plain_run_goes_on_and_a_fresh_one_starts_over() -> Result<()> {
             ("p~2".into(), 0.into())
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn a_ready_made_plugin_needs_no_toolchain() -> Result<()> {
+    let stage = "[stage.mask]\nplugin = \"mask-digits@0.1\"\ninputs = \"rows\"\noutputs = \"masked\"\n\
+                 config = { keep = 1 }\n";
+    let project = Project::new(&format!("{LINES}{stage}"), "1 of 22\nnone\n")?;
+    let bare = project
+        .run_once(&["--no-setup", "--print", "masked"])
+        .environment("PATH", "/nowhere")
+        .environment("XDG_CACHE_HOME", &project.dir().to_string_lossy());
+    let (_, printed) = ran(bare)?;
+    let values: Vec<_> = printed.iter().map(|record| &record["value"]).collect();
+    assert_eq!(values, ["1 of ##", "none"], "{printed:?}");
     Ok(())
 }
 

@@ -58,6 +58,9 @@ fn the_page_on_plugins_does_what_it_says() -> Result<()> {
     for reason in reasons {
         ensure!(expected.contains(reason), "no {reason} in:\n{expected}");
     }
+    let node = reader.types("millstream plugin list --output json")?;
+    let listed: Value = serde_json::from_str(&node)?;
+    ensure!(listed[1]["name"] == "mask-digits", "{listed}");
     Ok(())
 }
 
