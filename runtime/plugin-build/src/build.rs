@@ -111,6 +111,7 @@ impl Builder {
         };
         let target_dir = metadata.target_directory.join(TARGET_DIRECTORY);
         let recipe = Recipe {
+            toolchain: toolchain.settings(),
             target_dir: target_dir.join(toolchain.slug()),
             build_dir: shared.as_ref().map(|shared| shared.folder().to_owned()),
             renamed: registries(),
@@ -143,9 +144,7 @@ fn keep(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
 fn build_command(toolchain: &Toolchain, crate_dir: &Path, settings: &Path) -> Command {
     let mut cargo = toolchain.cargo();
     cargo
-        .args(["build", "--release", "--lib"])
-        .args(toolchain.build_arguments())
-        .arg("--config")
+        .args(["build", "--release", "--lib", "--config"])
         .arg(settings.strip_prefix(crate_dir).unwrap_or(settings))
         .current_dir(crate_dir)
         .stdout(Stdio::null());

@@ -34,8 +34,10 @@ rustflags = [\"-Ctarget-feature=+simd128\"]
 const FILE: &str = "build.toml";
 
 /// Where one build leaves what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
+    /// What cargo has to know of the toolchain.
+    pub toolchain: Table,
     pub target_dir: PathBuf,
     /// What is compiled on the way there; `None`: in the target directory.
     pub build_dir: Option<PathBuf>,
@@ -86,7 +88,18 @@ impl Recipe {
             build.insert("build-dir".to_owned(), path(build_dir));
         }
         settings.insert("build".to_owned(), Value::Table(build));
+        merge(&mut settings, &self.toolchain);
         settings.to_string()
+    }
+}
+
+/// Adds what the second table says to the first.
+fn merge(settings: &mut Table, more: &Table) {
+    for (key, value) in more {
+        match (settings.get_mut(key), value) {
+            (Some(Value::Table(settings)), Value::Table(more)) => merge(settings, more),
+            _ => drop(settings.insert(key.clone(), value.clone())),
+        }
     }
 }
 
@@ -116,6 +129,7 @@ mod tests {
     fn the_settings_say_where_and_hide_paths_of_this_machine() {
         let directory = tempfile::tempdir().unwrap();
         let recipe = Recipe {
+            toolchain: "build.rustc = \"/usr/bin/rustc\"".parse().unwrap(),
             target_dir: directory.path().join("target"),
             build_dir: Some("/cache/\"quoted\"".into()),
             renamed: vec![("/home/me".into(), "registry".to_owned())],
@@ -124,6 +138,7 @@ mod tests {
         let path = recipe.write().unwrap();
         let settings: Table = fs::read_to_string(&path).unwrap().parse().unwrap();
         assert_eq!(settings["build"]["target"].as_str(), Some(WASM_TARGET));
+        assert_eq!(settings["build"]["rustc"].as_str(), Some("/usr/bin/rustc"));
         assert_eq!(
             settings["build"]["build-dir"].as_str(),
             Some("/cache/\"quoted\"")

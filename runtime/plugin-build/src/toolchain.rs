@@ -1,8 +1,9 @@
 //! Which compiler builds plugins: one that has the wasm target installed, or Debian's, which builds its own `std`.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use toml::{Table, Value};
 
 use crate::command::output;
 
@@ -14,6 +15,9 @@ pub(crate) const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-w
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_STD_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
+
+/// What Debian's rustc links wasm with; rustup's Rust has it.
+const LINKER: &str = "rust-lld";
 
 /// A toolchain that can build plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +59,12 @@ impl Toolchain {
     pub(crate) fn cargo(&self) -> Command {
         match self {
             Self::Installed => Command::new("cargo"),
-            Self::DebianBuildStd { linker_dir } => {
+            Self::DebianBuildStd { .. } => {
                 let mut cargo = Command::new(DEBIAN_CARGO);
-                cargo
-                    .env("PATH", with_path(linker_dir))
-                    .env("RUSTC", DEBIAN_RUSTC)
-                    .env("RUSTC_BOOTSTRAP", "1");
+                cargo.env("RUSTC_BOOTSTRAP", "1");
                 // A cargo that runs us leaves settings of its own toolchain behind.
                 for leftover in [
+                    "RUSTC",
                     "RUSTUP_TOOLCHAIN",
                     "CARGO",
                     "RUSTDOC",
@@ -76,28 +78,31 @@ impl Toolchain {
         }
     }
 
-    /// Arguments of `cargo build` beside the crate's own.
-    pub(crate) fn build_arguments(&self) -> &'static [&'static str] {
-        match self {
-            Self::Installed => &[],
-            Self::DebianBuildStd { .. } => &["-Zbuild-std=std,panic_abort"],
-        }
+    /// What cargo has to know of this toolchain to build with it, as a file of settings says it.
+    pub(crate) fn settings(&self) -> Table {
+        let text = match self {
+            Self::Installed => String::new(),
+            Self::DebianBuildStd { linker_dir } => {
+                let linker = Value::from(linker_dir.join(LINKER).to_string_lossy().as_ref());
+                format!(
+                    "build.rustc = \"{DEBIAN_RUSTC}\"\nunstable.build-std = [\"std\", \"panic_abort\"]\n\
+                     target.{WASM_TARGET}.linker = {linker}\n"
+                )
+            }
+        };
+        text.parse().expect("what is written here is a table")
     }
 
     /// Which compiler this is: two of the same identity make the same bytes of the same sources.
     pub fn identity(&self) -> String {
-        let mut cargo = self.cargo();
-        // Debian's cargo is told which rustc it starts; the other one starts that of the PATH.
-        let rustc = cargo
-            .get_envs()
-            .find_map(|(name, value)| value.filter(|_| name == "RUSTC"));
-        let mut rustc = Command::new(rustc.unwrap_or("rustc".as_ref()));
-        let version = output(rustc.arg("--version")).unwrap_or_else(|| "rustc".to_owned());
-        let cargo = output(cargo.arg("--version")).unwrap_or_else(|| "cargo".to_owned());
-        match self {
-            Self::Installed => format!("{version}, {cargo}"),
-            Self::DebianBuildStd { .. } => format!("{version}, {cargo}, std built from source"),
-        }
+        let (rustc, std) = match self {
+            Self::Installed => ("rustc", ""),
+            Self::DebianBuildStd { .. } => (DEBIAN_RUSTC, ", std built from source"),
+        };
+        let rustc = output(Command::new(rustc).arg("--version"));
+        let rustc = rustc.unwrap_or_else(|| "rustc".to_owned());
+        let cargo = output(self.cargo().arg("--version")).unwrap_or_else(|| "cargo".to_owned());
+        format!("{rustc}, {cargo}{std}")
     }
 
     /// For file names: artifacts of two toolchains do not mix.
@@ -126,7 +131,7 @@ fn find_rust_lld() -> Option<PathBuf> {
     let of_sysroot = |sysroot: &Path| {
         let hosts = std::fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
         let mut directories = hosts.flatten().map(|host| host.path().join("bin"));
-        directories.find(|directory| directory.join("rust-lld").is_file())
+        directories.find(|directory| directory.join(LINKER).is_file())
     };
     if let Some(sysroot) = output(Command::new("rustc").args(["--print", "sysroot"]))
         && let Some(directory) = of_sysroot(Path::new(&sysroot))
@@ -144,12 +149,20 @@ fn find_rust_lld() -> Option<PathBuf> {
         .find_map(|toolchain| of_sysroot(toolchain))
 }
 
-/// PATH with `directory` in front.
-fn with_path(directory: &Path) -> OsString {
-    let mut path = directory.as_os_str().to_owned();
-    if let Some(rest) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(rest);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debians_toolchain_builds_std_and_links_with_what_rustup_has() {
+        let linker_dir = PathBuf::from("/lld \"here\"");
+        let settings = Toolchain::DebianBuildStd { linker_dir }.settings();
+        assert_eq!(settings["build"]["rustc"].as_str(), Some(DEBIAN_RUSTC));
+        assert_eq!(
+            settings["target"][WASM_TARGET]["linker"].as_str(),
+            Some("/lld \"here\"/rust-lld")
+        );
+        assert!(settings["unstable"]["build-std"].is_array());
+        assert!(Toolchain::Installed.settings().is_empty());
     }
-    path
 }
