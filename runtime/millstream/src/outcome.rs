@@ -68,7 +68,7 @@ impl Failure {
     fn to_text(&self, colours: bool) -> String {
         match self.report_on_manifest() {
             Some(report) => format!("{}\n{}", self.error, report.render(colours)),
-            None => format!("{:#}", self.error),
+            None => said(&self.error),
         }
     }
 
@@ -78,7 +78,7 @@ impl Failure {
         // A report's own text is its problems, which stand beside it.
         let error = match report {
             Some(_) => self.error.to_string(),
-            None => format!("{:#}", self.error),
+            None => said(&self.error),
         };
         serde_json::json!({
             "error": error,
@@ -86,6 +86,21 @@ impl Failure {
             "problems": problems.unwrap_or_default(),
         })
     }
+}
+
+/// What an error and its causes say, each once: many an error has its cause in its own text.
+pub fn said(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
 }
 
 /// The problems of a report, for programs.
@@ -136,6 +151,22 @@ mod tests {
     use millstream_pipeline::manifest::{ManifestText, Problem};
 
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read x: {source}")]
+    struct CannotRead {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_said_once() {
+        let source = std::io::Error::other("the disk is gone");
+        let error = anyhow::Error::new(CannotRead { source }).context("no plugin");
+        assert_eq!(said(&error), "no plugin: cannot read x: the disk is gone");
+        let failure = Failure::new(FailureKind::Failed, error);
+        assert_eq!(failure.to_text(false), said(&failure.error));
+        assert_eq!(failure.to_json()["error"], said(&failure.error));
+    }
 
     fn refused() -> Failure {
         let source = ManifestText {

@@ -16,7 +16,7 @@ use millstream_plugin_host::{
 
 use super::caches::CacheArguments;
 use super::ready_made;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, said};
 
 /// Flags of all commands that may have to build a plugin.
 #[derive(Debug, Clone, Args)]
@@ -149,7 +149,8 @@ pub async fn load_stage(
     let name = stage.name.get_ref();
     plugin.map_err(|error| {
         Problem::new(format!(
-            "the plugin of stage {name} cannot be used: {error:#}"
+            "the plugin of stage {name} cannot be used: {}",
+            said(&error)
         ))
         .at(span)
         .label("this plugin")

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::decode::{Decoder, plain};
 use super::line::Line;
-use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::outcome::{Failure, FailureKind, Outcome, said};
 use crate::output::OutputFormat;
 
 /// A batch is decompressed to at most this much.
@@ -173,9 +173,9 @@ impl<W: Write> Dump<'_, W> {
             }
             FileKind::ProducerSnapshot => self.snapshot(path),
             FileKind::Checksums | FileKind::AcceptedLosses => self.text(path),
-            _ => self.checkpoint(path, kind).or_else(|error| {
-                self.line(Line::new("damage").with("reason", format!("{error:#}")))
-            }),
+            _ => self
+                .checkpoint(path, kind)
+                .or_else(|error| self.line(Line::new("damage").with("reason", said(&error)))),
         }
     }
 
