@@ -1,5 +1,4 @@
-//! How a plugin is built: the settings of cargo, as a file beside what is built, so that the command is short and can be
-//! given by hand.
+//! How a plugin is built: the settings of cargo, as a file beside what is built, so that the command fits a line.
 
 use std::fs;
 use std::io;
