@@ -7,19 +7,25 @@ use crate::shell;
 
 #[derive(Args)]
 pub struct WalkArguments {
-    /// Cases of each kind of stop; all of them, an hour or more, when this is left out
+    /// Cases of each kind of stop; all of them, half an hour or more, when this is left out
     #[arg(long)]
     cases: Option<u64>,
+    /// The cases whose names contain this: a file, or a line that the walk printed up to its colon
+    #[arg(long, value_name = "TEXT", conflicts_with = "cases")]
+    only: Option<String>,
 }
 
 pub fn run(arguments: &WalkArguments) -> Result<()> {
     let cases = arguments
         .cases
         .map_or_else(|| "all".to_owned(), |cases| cases.to_string());
-    shell::run(
-        shell::cargo()
-            .args(["test", "--release", "--package", "millstream"])
-            .args(["--test", "in_process", "walk::", "--", "--nocapture"])
-            .env("MILLSTREAM_WALK", cases),
-    )
+    let mut tests = shell::cargo();
+    tests
+        .args(["test", "--release", "--package", "millstream"])
+        .args(["--test", "in_process", "walk::", "--", "--nocapture"])
+        .env("MILLSTREAM_WALK", cases);
+    if let Some(only) = &arguments.only {
+        tests.env("MILLSTREAM_WALK_ONLY", only);
+    }
+    shell::run(&mut tests)
 }

@@ -19,7 +19,8 @@ use crate::cleaner::unfinished_swaps;
 use crate::fs::{File, FileSystem, OpenMode};
 use crate::index::Checksum;
 use crate::segment::{
-    Piece, Region, SegmentFile, Sidecar, Stretch, Suffix, Surroundings, Walk, path_of, path_with,
+    Piece, Region, SegmentFile, Sidecar, Stretch, Suffix, Surroundings, Walk, own_bytes, path_of,
+    path_with,
 };
 
 /// A batch is decompressed to at most this much when its records are looked at.
@@ -120,6 +121,8 @@ fn if_there<T>(known: &Known, result: io::Result<T>) -> io::Result<Option<T>> {
 struct Extent {
     base_offset: i64,
     next_base: Option<i64>,
+    /// Bytes of the file that are the segment's.
+    end: u64,
     /// What lies behind may be half written.
     sound_to: u64,
     /// What is wrong when the file has lost its end.
@@ -164,6 +167,7 @@ impl PartitionCheck<'_> {
             let extent = Extent {
                 base_offset,
                 next_base,
+                end: len,
                 sound_to,
                 is_short,
                 places: Arc::default(),
@@ -177,8 +181,10 @@ impl PartitionCheck<'_> {
         ]
         .map(|kind| self.path(base_offset, kind));
         let sidecar = self.check_sidecar(base_offset, &paths)?;
+        let mut end = len;
         if let (Some(sidecar), Some(next)) = (&sidecar, next_base) {
             self.check_end(sidecar, len, next);
+            end = own_bytes(self.fs, &path, len, sidecar, next)?;
         }
         let [offset_path, time_path, aborted_path] = &paths;
         let offsets = self.entries(read_offset_index(self.fs, offset_path, base_offset))?;
@@ -193,6 +199,7 @@ impl PartitionCheck<'_> {
         let extent = Extent {
             base_offset,
             next_base,
+            end,
             sound_to,
             is_short: (len < had)
                 .then(|| format!("the file ends here, it had {had} bytes"))
@@ -204,8 +211,7 @@ impl PartitionCheck<'_> {
 
     /// What follows a segment must begin where its checksums say that it ends.
     fn check_end(&mut self, sidecar: &Sidecar, len: u64, next: i64) {
-        if let Some(end) = sidecar.end_offset
-            && sidecar.log_bytes == len
+        if let Some(end) = sidecar.end_at(len)
             && end < next
         {
             let damage = missing(self.dir, end, Some(next));
@@ -244,7 +250,7 @@ impl PartitionCheck<'_> {
                 .unwrap_or(i64::MAX),
             epochs: self.epochs,
         };
-        let end = file.len()?;
+        let end = extent.end;
         let mut walk = Walk::new(file, 0, end, around, &[]).with_places(&extent.places);
         let mut next_offset = extent.base_offset;
         while let Some(piece) = walk.next()? {

@@ -9,7 +9,7 @@ use super::replay::sync_snapshot;
 use super::{LogCheckpoint, TRUNCATIONS};
 use crate::cleaner::finish_swaps;
 use crate::repair::ACCEPTED_LOSSES;
-use crate::segment::{Segment, SegmentFile, SegmentSizes, Sidecar, Suffix, path_of};
+use crate::segment::{Segment, SegmentFile, SegmentSizes, Sidecar, Suffix, own_bytes, path_of};
 use crate::store::Shared;
 
 /// Removes the segments that lie wholly below the log's start: a crash may have come between the checkpoint that moved
@@ -162,8 +162,8 @@ impl Listing {
         }
     }
 
-    /// Finds segments of which nothing is left at all: the log begins behind its start, or a segment does not begin where
-    /// the sidecar of the one before says that it ended.
+    /// Counts of each rolled segment's file only what is the segment's, and finds segments of which nothing is left at all:
+    /// the log begins behind its start, or a segment does not begin where the sidecar of the one before says that it ended.
     fn find_holes(
         &mut self,
         shared: &Shared,
@@ -181,11 +181,16 @@ impl Listing {
         }
         for pair in bases.windows(2) {
             let (base, next) = (pair[0], pair[1]);
-            let sizes = self.sizes[&base];
             if next > at.segment_base || next <= at.log_start {
                 continue;
             }
-            if let Some(end) = end_of(shared, dir, base, &sizes)?
+            let sizes = self.sizes.get_mut(&base).expect("it is listed");
+            let Some(sidecar) = sidecar_of(shared, dir, base, sizes)? else {
+                continue;
+            };
+            let path = path_of(dir, base, SegmentFile::Log);
+            sizes.log = own_bytes(&*shared.fs, &path, sizes.log, &sidecar, next)?;
+            if let Some(end) = sidecar.end_at(sizes.log)
                 && base < end
                 && end < next
             {
@@ -207,12 +212,22 @@ fn end_of(
     base_offset: i64,
     sizes: &SegmentSizes,
 ) -> io::Result<Option<i64>> {
-    if !sizes.has_sidecar {
-        return Ok(None);
+    let sidecar = sidecar_of(shared, dir, base_offset, sizes)?;
+    Ok(sidecar.and_then(|sidecar| sidecar.end_at(sizes.log)))
+}
+
+/// A segment's sidecar, if it has a sound one.
+fn sidecar_of(
+    shared: &Shared,
+    dir: &Path,
+    base_offset: i64,
+    sizes: &SegmentSizes,
+) -> io::Result<Option<Sidecar>> {
+    match sizes.has_sidecar {
+        true => Sidecar::read(
+            &*shared.fs,
+            &path_of(dir, base_offset, SegmentFile::Checksums),
+        ),
+        false => Ok(None),
     }
-    let path = path_of(dir, base_offset, SegmentFile::Checksums);
-    let sidecar = Sidecar::read(&*shared.fs, &path)?;
-    Ok(sidecar
-        .filter(|sidecar| sidecar.log_bytes == sizes.log)
-        .and_then(|sidecar| sidecar.end_offset))
 }

@@ -2,8 +2,8 @@
 //!
 //! No checksum of a batch covers its leader epoch. Below a recovery point the node's checkpoint tells which epoch wrote
 //! what, and behind it the journal does. A log without a journal writes Kafka's file, and a checksum beside it, before
-//! the first batch of an epoch: so a start after a kill knows the epochs of the batches. Neither file is synced, so after
-//! a power cut they may be older ones: a newer epoch at the very end of the log is believed.
+//! the first batch of an epoch: so a start after a kill knows the epochs of the batches. Neither file is synced before the
+//! next checkpoint, so after a power cut they may be older ones, and then the log ends before the batches of a newer epoch.
 
 use std::io;
 
@@ -13,6 +13,8 @@ use crate::fs::OpenMode;
 
 /// CRC-32C of `leader-epoch-checkpoint`, in hexadecimal.
 const CHECKSUM: &str = "leader-epoch-checkpoint.crc";
+/// Both files.
+pub(super) const EPOCH_FILES: [&str; 2] = [LEADER_EPOCHS, CHECKSUM];
 const CHECKSUM_BYTES_MAX: u64 = 64;
 /// As for every checkpoint of Kafka's.
 const EPOCHS_BYTES_MAX: u64 = 64 << 20;

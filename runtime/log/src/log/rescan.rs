@@ -7,7 +7,7 @@ use millstream_records::{BatchHeader, HEADER_LEN, patch};
 
 use super::replay::{indexed, marker_of};
 use super::{Appender, Log, LogCheckpoint, index_limits};
-use crate::checkpoint::EpochStart;
+use crate::checkpoint::{EpochStart, LEADER_EPOCHS};
 use crate::segment::{Piece, Region, ScannedBatch, Segment, Surroundings, Walk};
 use crate::store::Problem;
 
@@ -169,6 +169,18 @@ impl Log {
             let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
             let marker = marker_of(bytes).map_err(io::Error::other)?;
             let follower = walk.next_header()?;
+            if let Some(known) = scan.epoch_before_newer(&batch.header, follower) {
+                return Ok(Some(Region {
+                    position: batch.position,
+                    end: segment.size(),
+                    first_offset: appender.log_end,
+                    next_offset: batch.header.base_offset,
+                    reason: format!(
+                        "the batch has leader epoch {}, and the newest that {LEADER_EPOCHS} knows is {known}",
+                        batch.header.leader_epoch
+                    ),
+                }));
+            }
             let batch = self.settle_epoch(appender, scan, batch, follower, problems)?;
             self.take_in(appender, segment, &batch, marker);
             segment.reindex(&indexed(&batch), limits);
@@ -197,15 +209,10 @@ impl Log {
             }
             return Ok(batch);
         };
-        let after = epochs.partition_point(|entry| entry.start_offset <= batch.header.base_offset);
-        let Some(known) = after.checked_sub(1).map(|index| epochs[index].epoch) else {
+        let Some((known, _)) = epoch_at(epochs, batch.header.base_offset) else {
             return Ok(batch);
         };
-        // A power cut may have brought older files back, which do not know the newest epochs.
-        let may_be_newer = after == epochs.len()
-            && found > known
-            && follower.is_none_or(|next| next.leader_epoch != known);
-        if known != found && !may_be_newer {
+        if known != found {
             let segment = scan.segment;
             let mut bytes = [0; HEADER_LEN];
             segment.read_at(&mut bytes, batch.position)?;
@@ -280,4 +287,29 @@ struct Rescan<'a> {
     upper: Option<i64>,
     /// Which leader epoch wrote what, where that is known beside the batches.
     epochs: Option<&'a [EpochStart]>,
+}
+
+impl Rescan<'_> {
+    /// The newest known epoch, when the batch says that it has a newer one and its follower does not contradict.
+    ///
+    /// Either the bytes of the epoch are damaged, or a power cut has brought older files back, which do not know the newest
+    /// epoch. Then nobody was promised the batch; in both cases the log ends before it.
+    fn epoch_before_newer(
+        &self,
+        batch: &BatchHeader,
+        follower: Option<BatchHeader>,
+    ) -> Option<i32> {
+        let (known, is_newest) = epoch_at(self.epochs?, batch.base_offset)?;
+        let is_newer = is_newest
+            && batch.leader_epoch > known
+            && follower.is_none_or(|next| next.leader_epoch != known);
+        is_newer.then_some(known)
+    }
+}
+
+/// The epoch that wrote an offset, and whether it is the newest that is known.
+fn epoch_at(epochs: &[EpochStart], offset: i64) -> Option<(i32, bool)> {
+    let after = epochs.partition_point(|entry| entry.start_offset <= offset);
+    let entry = epochs[..after].last()?;
+    Some((entry.epoch, after == epochs.len()))
 }

@@ -1,10 +1,12 @@
 //! Records that must survive a power cut in either mode: the cluster's metadata.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Log;
-use crate::checkpoint::PARTITION_METADATA;
+use super::epoch_files::EPOCH_FILES;
+use crate::checkpoint::{EpochStart, PARTITION_METADATA};
 use crate::fs::OpenMode;
 use crate::journal::Lsn;
 use crate::store::StoreError;
@@ -16,6 +18,8 @@ pub(super) struct Synced {
     end: i64,
     /// With the names of all segments up to this one.
     last_segment: Option<i64>,
+    /// With the files that say which leader epoch wrote what, up to this epoch.
+    last_epoch: Option<EpochStart>,
 }
 
 impl Log {
@@ -62,17 +66,25 @@ impl Log {
                 .map_err(|source| StoreError::io("syncing", &segment.path(), source))?;
         }
         let last_segment = segments.last().map(|segment| segment.base_offset());
-        if last_segment == synced.last_segment {
+        let last_epoch = self.epochs.entries().last().copied();
+        if last_segment == synced.last_segment && last_epoch == synced.last_epoch {
             return Ok(());
         }
         let dir = self.dir();
         let io = |source| StoreError::io("syncing", dir, source);
-        let name = fs.open(&dir.join(PARTITION_METADATA), OpenMode::ReadWrite);
-        name.and_then(|file| file.sync_data()).map_err(io)?;
+        let sync = |name: &str| fs.open(&dir.join(name), OpenMode::ReadWrite)?.sync_data();
+        sync(PARTITION_METADATA).map_err(io)?;
+        for name in EPOCH_FILES {
+            match sync(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(io)?,
+            }
+        }
         fs.sync_dir(dir).map_err(io)?;
         fs.sync_dir(dir.parent().unwrap_or(Path::new(".")))
             .map_err(io)?;
         synced.last_segment = last_segment;
+        synced.last_epoch = last_epoch;
         Ok(())
     }
 }

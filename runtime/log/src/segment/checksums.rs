@@ -56,6 +56,11 @@ impl Sidecar {
         }
     }
 
+    /// The offset that follows the segment's last one, if its file has `len` bytes as it had then.
+    pub(crate) fn end_at(&self, len: u64) -> Option<i64> {
+        self.end_offset.filter(|_| self.log_bytes == len)
+    }
+
     /// Whether every byte of the segment is in a stretch.
     pub(crate) fn covers_all(&self) -> bool {
         let mut to = 0;

@@ -10,6 +10,7 @@ mod places;
 mod rolling;
 mod room;
 mod scan;
+mod surplus;
 mod walk;
 
 use std::io;
@@ -30,6 +31,7 @@ pub(crate) use open_files::{CachedFile, OpenFiles};
 pub(crate) use places::{KnownPlaces, Look, Places, PlacesCache, Stretch};
 pub(crate) use rolling::Incoming;
 pub(crate) use scan::{BatchScan, ScanError, ScannedBatch};
+pub(crate) use surplus::own_bytes;
 pub(crate) use walk::{Anchor, Contradiction, Piece, Region, Surroundings, Walk};
 
 /// Sizes of a segment's files when they were listed.

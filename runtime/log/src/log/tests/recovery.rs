@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use millstream_records::{BatchHeader, Marker};
 
 use super::support::*;
 use crate::fs::{FileSystem, OpenMode};
+use crate::inspect::verify;
+use crate::testing::SimFs;
 use crate::{AppendOptions, FlushMode, Isolation, LogConfig, ReadError, StoreError};
 
 fn log_path(base_offset: i64) -> PathBuf {
@@ -354,4 +357,99 @@ fn leader_epochs_of_lost_records_are_not_held_against_those_that_follow() {
         }
     }
     assert!(judged > 40, "{judged}");
+}
+
+#[test]
+fn a_file_that_lost_its_end_can_be_put_back_after_a_start() {
+    let rig = Rig::new(FlushMode::Journal);
+    fill(&rig, 5);
+    rig.store.checkpoint().unwrap();
+    // In the file too, but by the journal.
+    fill(&rig, 5);
+    let fs = Arc::new(rig.fs.kill(1));
+    let path = log_path(0);
+    let whole = fs.read(&path, 1 << 20).unwrap();
+    let cut = |fs: &SimFs, bytes: &[u8]| {
+        let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+        file.set_len(0).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        file.sync_all().unwrap();
+    };
+    cut(&fs, &whole[..100]);
+    let rig = Rig { fs, ..rig }.reopen();
+    assert_ne!(rig.report.problems, []);
+    assert!(!rig.log(0).damages().is_empty());
+    rig.store.checkpoint().unwrap();
+    let fs = Arc::new(rig.fs.kill(1));
+    cut(&fs, &whole);
+    let as_fs: Arc<dyn FileSystem> = Arc::new(fs.copy(1));
+    let found = verify(&as_fs, std::path::Path::new("/data"), true).unwrap();
+    assert_eq!(found.damages, []);
+    let rig = Rig { fs, ..rig }.reopen();
+    assert_eq!(rig.report.problems, []);
+    let log = rig.log(0);
+    assert_eq!(log.damages(), []);
+    let values = values_from(&log, 0, Isolation::Uncommitted);
+    let numbers = (0..5).chain(0..5);
+    let expected: Vec<_> = (0..)
+        .zip(numbers.map(|number| format!("value {number}")))
+        .collect();
+    assert_eq!(values, expected);
+    append(&log, &["more"]);
+    assert_eq!(log.offsets().log_end, 11);
+}
+
+#[test]
+fn a_log_without_a_journal_ends_before_a_leader_epoch_that_nobody_announced() {
+    let rig = Rig::new(FlushMode::Os);
+    let log = rig.log(0);
+    for value in ["first", "last"] {
+        produce(&log, &[value], (1, 0, i32::from(value == "last")), false).unwrap();
+    }
+    let segment = Arc::clone(&log.segments.read()[0]);
+    let read = log.read(1, 1, Isolation::LogEnd, true).unwrap();
+    let position = segment.size() - read.bytes.len() as u64;
+    // A bit of the last batch's epoch, which no checksum covers.
+    rig.fs.damage(&segment.path(), position + 13, &[1]);
+    drop((log, segment, read));
+    let rig = rig.kill_and_reopen(1);
+    let log = rig.log(0);
+    assert_eq!(log.offsets().log_end, 1);
+    let [problem] = &rig.report.problems[..] else {
+        panic!("{:?}", rig.report.problems)
+    };
+    let reason = &problem.reason;
+    assert!(reason.contains("leader epoch 65536"), "{reason}");
+    assert!(
+        produce(&log, &["last"], (1, 0, 1), false).is_ok_and(|again| !again.duplicate),
+        "the producer sends it again"
+    );
+}
+
+#[test]
+fn a_new_leader_epoch_of_durable_records_is_durable_without_a_journal() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for seed in 0..100 {
+        let rig = Rig::new(FlushMode::Os);
+        let log = rig.log(0);
+        for epoch in 0..3 {
+            let mut batch = batch_of(&["metadata"], None, false);
+            let appended = log
+                .append(&mut batch, AppendOptions::client(epoch))
+                .unwrap();
+            runtime.block_on(log.durable(appended.lsn)).unwrap();
+        }
+        drop(log);
+        let rig = rig.cut_power_and_reopen(seed);
+        let log = rig.log(0);
+        assert_eq!(
+            log.offsets().log_end,
+            3,
+            "seed {seed}: {:?}",
+            rig.report.problems
+        );
+        let read = log.read(2, 1, Isolation::LogEnd, true).unwrap();
+        let header = BatchHeader::parse(&read.bytes).unwrap();
+        assert_eq!(header.leader_epoch, 2, "seed {seed}");
+    }
 }

@@ -88,15 +88,18 @@ pub async fn judge(base: &Base, case: &Case) -> Result<Verdict, String> {
     if case.undo(&fs, base) {
         let rig = Rig::over(options(&fs, base.flush)).await;
         let rig = rig.map_err(|error| format!("{verdict:?}, put back: {error}"))?;
-        let again = use_it(base, case, &rig).await;
-        rig.broker.shutdown(Duration::ZERO).await;
-        match again {
+        match use_it(base, case, &rig).await {
             Ok(Verdict::PartRefused) => {
-                return Err(format!("{verdict:?}, put back: a part is still refused"));
+                return Err(format!(
+                    "{verdict:?}, put back: a part is still refused: {:?}, {:?}",
+                    rig.report.problems,
+                    damages(&rig)
+                ));
             }
             Ok(_) => {}
             Err(error) => return Err(format!("{verdict:?}, put back: {error}")),
         }
+        rig.broker.shutdown(Duration::ZERO).await;
     } else if verdict == Verdict::StartRefused {
         return Err("a start that was refused has written to the damaged file".to_owned());
     }
@@ -186,6 +189,15 @@ fn is_reported(case: &Case, rig: &Rig) -> bool {
             .logs()
             .iter()
             .any(|log| dirs.contains(&log.dir()) && !log.damages().is_empty())
+}
+
+/// What cannot be read, by the log's directory.
+fn damages(rig: &Rig) -> Vec<String> {
+    let logs = rig.store.logs();
+    let damaged = logs.iter().filter(|log| !log.damages().is_empty());
+    damaged
+        .map(|log| format!("{}: {:?}", log.dir().display(), log.damages()))
+        .collect()
 }
 
 /// A start over files that nobody has damaged shows what was there.
