@@ -32,7 +32,7 @@ mod reject;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use config::{Config, ConfigError, NoConfig};
+pub use config::{Config, ConfigError, ConfigFields, NoConfig};
 pub use context::{Context, Emitted, Output, OutputName};
 pub use diagnostics::Level;
 pub use field::{Field, NULL};

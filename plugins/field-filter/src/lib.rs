@@ -2,10 +2,11 @@
 //! It must not know what the records mean; the field and the values come from the stage's config.
 //! Read `Config` for what can be set, then `process`.
 
+use millstream_sdk::ConfigFields;
 use millstream_sdk::prelude::*;
 use serde_json::Value;
 
-/// The stage's config. It is read by hand, which makes the module a quarter smaller than serde's and schemars' derives.
+/// The stage's config.
 #[derive(Debug)]
 pub struct Config {
     /// The parts of the field's path.
@@ -27,23 +28,20 @@ enum Missing {
 
 impl millstream_sdk::Config for Config {
     fn schema() -> Option<Value> {
-        let schema = serde_json::from_str(include_str!("config.schema.json"));
-        Some(schema.expect("the schema is JSON"))
+        ConfigFields::schema(include_str!("config.schema.json"))
     }
 
     fn read(config: Value) -> Result<Self, ConfigError> {
-        let Value::Object(mut config) = config else {
-            return Err(ConfigError::new("the config is a table"));
-        };
-        let path = match config.remove("field") {
+        let mut fields = ConfigFields::of(config)?;
+        let path = match fields.take("field") {
             Some(Value::String(field)) => field.split('.').map(str::to_owned).collect(),
             _ => return Err(ConfigError::at("field", "must be the path of a field")),
         };
-        let values = match config.remove("values") {
+        let values = match fields.take("values") {
             Some(Value::Array(values)) => values,
             _ => return Err(ConfigError::at("values", "must be a list")),
         };
-        let missing = match config.remove("missing") {
+        let missing = match fields.take("missing") {
             None => Missing::default(),
             Some(missing) if missing == "unmatched" => Missing::Unmatched,
             Some(missing) if missing == "refuse" => Missing::Refuse,
@@ -54,14 +52,12 @@ impl millstream_sdk::Config for Config {
                 ));
             }
         };
-        match config.keys().next() {
-            None => Ok(Self {
-                path,
-                values,
-                missing,
-            }),
-            Some(name) => Err(ConfigError::at(name, "is not known")),
-        }
+        fields.end()?;
+        Ok(Self {
+            path,
+            values,
+            missing,
+        })
     }
 }
 

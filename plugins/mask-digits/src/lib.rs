@@ -2,11 +2,12 @@
 //! It knows nothing of what the values mean; every byte is looked at, which makes it the bench's plugin too.
 //! Read `Config` for what can be set, then `process`.
 
+use millstream_sdk::ConfigFields;
 use millstream_sdk::prelude::*;
 use serde_json::Value;
 
-/// The stage's config. It is read by hand, which makes the module a quarter smaller than serde's and schemars' derives.
-#[derive(Debug, Default)]
+/// The stage's config.
+#[derive(Debug)]
 pub struct Config {
     /// Bytes at the beginning of each value that stay as they are.
     keep: usize,
@@ -14,25 +15,20 @@ pub struct Config {
 
 impl millstream_sdk::Config for Config {
     fn schema() -> Option<Value> {
-        let schema = serde_json::from_str(include_str!("config.schema.json"));
-        Some(schema.expect("the schema is JSON"))
+        ConfigFields::schema(include_str!("config.schema.json"))
     }
 
     fn read(config: Value) -> Result<Self, ConfigError> {
-        let Value::Object(mut config) = config else {
-            return Err(ConfigError::new("the config is a table"));
-        };
-        let keep = match config.remove("keep") {
+        let mut fields = ConfigFields::of(config)?;
+        let keep = match fields.take("keep") {
             None => 0,
             Some(keep) => {
                 let keep = keep.as_u64().and_then(|keep| keep.try_into().ok());
                 keep.ok_or_else(|| ConfigError::at("keep", "must be a number of bytes"))?
             }
         };
-        match config.keys().next() {
-            None => Ok(Self { keep }),
-            Some(name) => Err(ConfigError::at(name, "is not known")),
-        }
+        fields.end()?;
+        Ok(Self { keep })
     }
 }
 
