@@ -51,6 +51,26 @@ pub enum PluginRef {
     },
 }
 
+impl PluginRef {
+    fn is_path(word: &str) -> bool {
+        word.contains('/')
+            || matches!(word, "." | "..")
+            || word.ends_with(".wasm")
+            || word.ends_with(".wat")
+    }
+
+    /// Name and version that the word has, if it names a ready-made plugin and no path.
+    pub fn ready_made(word: &str) -> Option<(&str, Option<&str>)> {
+        let (name, version) = match word.split_once('@') {
+            Some((name, version)) => (name, Some(version)),
+            None => (word, None),
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let names = !Self::is_path(word) && !name.is_empty() && name.chars().all(fits);
+        names.then_some((name, version))
+    }
+}
+
 /// An input or output: the plugin's name for it and the topic.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -130,10 +150,6 @@ fn plugin_ref(
 ) -> Option<Spanned<PluginRef>> {
     let span = text.span();
     let word = text.get_ref();
-    let is_path = word.contains('/')
-        || matches!(word.as_str(), "." | "..")
-        || word.ends_with(".wasm")
-        || word.ends_with(".wat");
     let missing = |what: String, path: &Path| {
         problems.add(
             Problem::new(what)
@@ -143,7 +159,7 @@ fn plugin_ref(
         );
         None
     };
-    if is_path {
+    if PluginRef::is_path(word) {
         let path = directory.join(word);
         if path.is_file() {
             return Some(Spanned::new(span, PluginRef::File(path)));
@@ -169,12 +185,7 @@ fn plugin_ref(
         );
         return None;
     }
-    let (name, version) = match word.split_once('@') {
-        Some((name, version)) => (name, Some(version.to_owned())),
-        None => (word.as_str(), None),
-    };
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || !name.chars().all(fits) {
+    let Some((name, version)) = PluginRef::ready_made(word) else {
         problems.add(
             Problem::new(format!("`{word}` names no plugin"))
                 .at(span)
@@ -182,8 +193,8 @@ fn plugin_ref(
                 .help("a path begins with `./`, for example plugin = \"./clean\""),
         );
         return None;
-    }
-    let name = name.to_owned();
+    };
+    let (name, version) = (name.to_owned(), version.map(str::to_owned));
     Some(Spanned::new(span, PluginRef::Named { name, version }))
 }
 

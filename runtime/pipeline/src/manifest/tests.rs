@@ -161,6 +161,23 @@ fn a_whole_manifest_is_read_as_it_is_written() {
 }
 
 #[test]
+fn a_word_names_a_ready_made_plugin_or_a_path() {
+    for (word, named) in [
+        ("mask-digits", Some(("mask-digits", None))),
+        ("mask-digits@0.1", Some(("mask-digits", Some("0.1")))),
+        ("./mask-digits", None),
+        ("mask.wasm", None),
+        ("mask.wat", None),
+        ("..", None),
+        ("@0.1", None),
+        ("mask digits", None),
+        ("", None),
+    ] {
+        assert_eq!(PluginRef::ready_made(word), named, "{word}");
+    }
+}
+
+#[test]
 fn the_folder_of_the_manifest_may_be_the_plugins_crate() {
     let dir = folder();
     let crate_dir = dir.path().join("clean");
