@@ -1,0 +1,7 @@
+//! A stage's stores: the committed entries in memory, the open transaction's changes, snapshots.
+//! It knows keys, values and tags; not topics, plugins or files.
+//! Read `table/mod.rs` first, then `overlay.rs`.
+
+mod table;
+
+pub use table::{Cursor, Entry, Table};
