@@ -221,6 +221,24 @@ impl Arena {
         self.vacant.push(number as u32);
     }
 
+    /// Removes all entries; pages of small cells stay.
+    pub fn clear(&mut self) {
+        self.open.iter_mut().for_each(Vec::clear);
+        for (number, page) in self.pages.iter_mut().enumerate() {
+            (page.live, page.used, page.free) = (0, 0, NONE);
+            match page.kind {
+                Kind::Small(size) => self.open[usize::from(size)].push(number as u32),
+                Kind::Large => {
+                    self.bytes -= page.bytes.len();
+                    page.bytes = Vec::new();
+                    page.kind = Kind::Vacant;
+                    self.vacant.push(number as u32);
+                }
+                Kind::Vacant => {}
+            }
+        }
+    }
+
     /// Pages there are, the vacant ones too.
     pub fn pages(&self) -> usize {
         self.pages.len()

@@ -182,6 +182,14 @@ impl Index {
         self.segments[number].add(tag_of(hash) << ADDRESS_BITS | cell.address());
     }
 
+    /// Removes all cells; the slots stay.
+    pub fn clear(&mut self) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.used > 0) {
+            segment.slots.fill(EMPTY);
+            segment.used = 0;
+        }
+    }
+
     fn segment_of(&self, hash: u64) -> usize {
         self.directory[self.in_directory(hash)] as usize
     }

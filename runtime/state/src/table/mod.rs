@@ -28,6 +28,10 @@ pub struct Table {
     len: usize,
 }
 
+/// A table that is cleared and has more memory than this for each of its entries, and for some more, gives it back.
+const SPARSE_BYTES: usize = 1 << 10;
+const SPARSE_ENTRIES: usize = 64;
+
 /// Where a walk over the entries stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor {
@@ -102,6 +106,21 @@ impl Table {
         self.index.remove(place);
         self.len -= 1;
         true
+    }
+
+    /// Removes all entries. Memory is kept for about as many.
+    pub fn clear(&mut self) {
+        if self.bytes() > SPARSE_BYTES * (self.len + SPARSE_ENTRIES) {
+            *self = match self.order {
+                None => Self::new(),
+                Some(_) => Self::ordered(),
+            };
+            return;
+        }
+        self.index.clear();
+        self.arena.clear();
+        self.order = self.order.as_ref().map(|_| Order::default());
+        self.len = 0;
     }
 
     /// Shows `each` the entries at the cursor, some thousands at most, and moves it behind them. False at the end.

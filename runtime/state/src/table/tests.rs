@@ -10,13 +10,18 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 enum Step {
     Put(Vec<u8>, Vec<u8>),
     Remove(Vec<u8>),
+    Clear,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let key = || (0..400u32).prop_map(|n| format!("{}", n * n).into_bytes());
     let length = prop_oneof![8 => 0..40usize, 2 => 0..3_000usize, 1 => 7_000..20_000usize];
     let value = (any::<u8>(), length).prop_map(|(byte, len)| vec![byte; len]);
-    prop_oneof![3 => (key(), value).prop_map(|(key, value)| Step::Put(key, value)), 2 => key().prop_map(Step::Remove)]
+    prop_oneof![
+        600 => (key(), value).prop_map(|(key, value)| Step::Put(key, value)),
+        400 => key().prop_map(Step::Remove),
+        1 => Just(Step::Clear),
+    ]
 }
 
 fn check(table: &Table, model: &Model) {
@@ -55,6 +60,10 @@ proptest! {
                         table.put(&Entry::new(&key, &value));
                     }
                     model.insert(key, value);
+                }
+                Step::Clear => {
+                    tables.iter_mut().for_each(Table::clear);
+                    model.clear();
                 }
                 Step::Remove(key) => {
                     let was_there = model.remove(&key).is_some();
