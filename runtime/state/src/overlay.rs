@@ -1,5 +1,7 @@
 //! What the open transaction changed in a store, not yet committed.
 
+use std::ops::Bound;
+
 use crate::table::{Cursor, Entry, Table};
 
 /// The last write of each key. It is read before the table; an abort clears it, a commit merges it.
@@ -100,6 +102,19 @@ impl Overlay {
             schema: REMOVED,
             ..Entry::new(key, &[])
         });
+    }
+
+    /// The changes of an ordered store between two keys, in order; from both ends.
+    ///
+    /// # Panics
+    ///
+    /// When the store is not ordered.
+    pub fn range<'o>(
+        &'o self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Change<'o>> {
+        self.changes.range(from, to).map(Change::of)
     }
 
     /// Shows `each` some of the changes, and moves the cursor behind them. False at the end.

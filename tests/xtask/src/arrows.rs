@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "millstream-cluster",
         ],
     ),
+    ("millstream-state", &[]),
     ("millstream-build-once", &[]),
     ("millstream-frames", &[]),
     (
