@@ -153,33 +153,29 @@ impl Log {
                     continue;
                 }
             };
-            let has_gap = batch.header.base_offset != appender.log_end;
+            let log_end = appender.log_end;
+            let ends_before = |reason| Region {
+                position: batch.position,
+                end: segment.size(),
+                first_offset: log_end,
+                next_offset: batch.header.base_offset,
+                reason,
+            };
+            let has_gap = batch.header.base_offset != log_end;
             if has_gap && !scan.keeps_damage {
-                return Ok(Some(Region {
-                    position: batch.position,
-                    end: segment.size(),
-                    first_offset: appender.log_end,
-                    next_offset: batch.header.base_offset,
-                    reason: format!(
-                        "the batch has base offset {}, the one before ends at {}",
-                        batch.header.base_offset, appender.log_end
-                    ),
-                }));
+                return Ok(Some(ends_before(format!(
+                    "the batch has base offset {}, the one before ends at {log_end}",
+                    batch.header.base_offset
+                ))));
             }
             let bytes = walk.bytes(batch.position, batch.header.size_in_bytes())?;
             let marker = marker_of(bytes).map_err(io::Error::other)?;
             let follower = walk.next_header()?;
             if let Some(known) = scan.epoch_before_newer(&batch.header, follower) {
-                return Ok(Some(Region {
-                    position: batch.position,
-                    end: segment.size(),
-                    first_offset: appender.log_end,
-                    next_offset: batch.header.base_offset,
-                    reason: format!(
-                        "the batch has leader epoch {}, and the newest that {LEADER_EPOCHS} knows is {known}",
-                        batch.header.leader_epoch
-                    ),
-                }));
+                return Ok(Some(ends_before(format!(
+                    "the batch has leader epoch {}, and the newest that {LEADER_EPOCHS} knows is {known}",
+                    batch.header.leader_epoch
+                ))));
             }
             let batch = self.settle_epoch(appender, scan, batch, follower, problems)?;
             self.take_in(appender, segment, &batch, marker);
