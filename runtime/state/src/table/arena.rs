@@ -147,6 +147,12 @@ impl Page {
         self.live -= 1;
     }
 
+    /// Gives the page back; how many bytes it had.
+    fn vacate(&mut self) -> usize {
+        self.kind = Kind::Vacant;
+        std::mem::take(&mut self.bytes).len()
+    }
+
     fn has_room(&self, size: usize) -> bool {
         self.free != NONE || (usize::from(self.used) + 1) * bytes_of_size(size) <= PAGE_BYTES
     }
@@ -215,9 +221,7 @@ impl Arena {
                 return;
             }
         }
-        self.bytes -= page.bytes.len();
-        page.bytes = Vec::new();
-        page.kind = Kind::Vacant;
+        self.bytes -= page.vacate();
         self.vacant.push(number as u32);
     }
 
@@ -229,9 +233,7 @@ impl Arena {
             match page.kind {
                 Kind::Small(size) => self.open[usize::from(size)].push(number as u32),
                 Kind::Large => {
-                    self.bytes -= page.bytes.len();
-                    page.bytes = Vec::new();
-                    page.kind = Kind::Vacant;
+                    self.bytes -= page.vacate();
                     self.vacant.push(number as u32);
                 }
                 Kind::Vacant => {}
